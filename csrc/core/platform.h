@@ -1,0 +1,19 @@
+// Qualifiers that let one definition serve the C++ and the CUDA compiler.
+#pragma once
+
+#if defined(__CUDACC__)
+#define MEDADV_HD __host__ __device__ __forceinline__
+#else
+#define MEDADV_HD inline
+#endif
+
+// One clone of a hot function per instruction set; the loader picks the best one. Left out where the
+// loader has no such choice to make, and under sanitizers, whose runtime starts after the loader.
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__CUDACC__) && !defined(__SANITIZE_ADDRESS__) && !defined(MEDADV_NO_CLONES)
+#define MEDADV_CLONES 1
+#define MEDADV_SIMD __attribute__((flatten, target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#else
+#define MEDADV_CLONES 0
+#define MEDADV_SIMD
+#endif

@@ -1,0 +1,57 @@
+#include "cpu/spline_field.h"
+
+#include "cpu/storage.h"
+
+namespace medadv::cpu {
+namespace {
+
+template <typename T, typename S>
+MEDADV_SIMD void field_of_block(const SplineRows<T>& s, const Block& block, const S* c,
+                                BlockPolynomials<T>& polynomials, T* field, S* out) {
+  polynomials.collapse(s, block, c + block.channel * s.g.knots());
+  const Strip& strip = s.strips[block.strip];
+  for (int32_t row = strip.begin; row < strip.end; ++row) {
+    polynomials.evaluate(s, row, field);
+    S* y = out + s.row_offset(block, row);
+    for (int32_t i = 0; i < s.g.x.size; ++i) y[i] = S(field[i]);
+  }
+}
+
+template <typename T, typename S>
+MEDADV_SIMD void adjoint_of_block(const SplineRows<T>& s, int64_t index, const S* grad,
+                                  typename SplineAdjoint<T>::Scratch& scratch, SplineAdjoint<T>& adjoint) {
+  const Block block = s.block(index);
+  const Strip& strip = s.strips[block.strip];
+  for (int32_t row = strip.begin; row < strip.end; ++row) {
+    const S* g = grad + s.row_offset(block, row);
+    T* __restrict force = scratch.row(row - strip.begin);
+    for (int32_t i = 0; i < s.g.x.size; ++i) force[i] = T(g[i]);
+  }
+  adjoint.reduce(index, scratch);
+}
+
+}  // namespace
+
+template <typename T, typename S>
+void SplineField<T, S>::run(int64_t first, int64_t last) const {
+  BlockPolynomials<T> polynomials(s_);
+  std::vector<T> field(padded(s_.g.x.size));
+  for (int64_t b = first; b < last; ++b) field_of_block(s_, s_.block(b), c_, polynomials, field.data(), out_);
+}
+
+template <typename T, typename S>
+void SplineFieldAdjoint<T, S>::run(int64_t first, int64_t last) {
+  typename SplineAdjoint<T>::Scratch scratch(s_);
+  for (int64_t b = first; b < last; ++b) adjoint_of_block(s_, b, grad_, scratch, adjoint_);
+}
+
+template class SplineField<float, float>;
+template class SplineField<double, double>;
+template class SplineField<float, Half>;
+template class SplineField<float, BFloat16>;
+template class SplineFieldAdjoint<float, float>;
+template class SplineFieldAdjoint<double, double>;
+template class SplineFieldAdjoint<float, Half>;
+template class SplineFieldAdjoint<float, BFloat16>;
+
+}  // namespace medadv::cpu

@@ -1,0 +1,36 @@
+// bending_energy over tensors, written once for every backend.
+#pragma once
+
+#include <tuple>
+
+#include "core/bending_energy.h"
+#include "torch/common.h"
+
+namespace medadv {
+
+// spacing: length of a cell along every axis. Returns the energy [N], and its gradient to the lattice.
+template <typename Backend>
+std::tuple<Tensor, Tensor> bending_energy(const Tensor& lattice, std::vector<double> spacing) {
+  constexpr const char* op = "bending_energy";
+  check(lattice.dim() == 4 || lattice.dim() == 5, op, ": lattice must be [N, K, Gy, Gx] or [N, K, Gz, Gy, Gx], got ",
+        text(shape(lattice)));
+  check_floating(op, "lattice", lattice);
+  check(int64_t(spacing.size()) == lattice.dim() - 2, op, ": spacing must have one length per axis, ",
+        lattice.dim() - 2, ", got ", spacing.size());
+  for (const double length : spacing) check(length > 0, op, ": spacing must be positive, got ", text(spacing));
+  const Lattice g = lattice_over(op, lattice, std::vector<int64_t>(spacing.size(), 1));
+  spacing.insert(spacing.begin(), 3 - spacing.size(), 1.0);
+
+  const typename Backend::Scope scope(lattice);
+  const Tensor c = torch::stable::contiguous(lattice);
+  Tensor gradient = torch::stable::new_zeros(c, shape(c));
+  Tensor energy = torch::stable::new_zeros(c, {c.size(0), c.size(1)}, ScalarType::Double);
+  if (!empty(c))
+    dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
+      Backend::template bending_energy<S>(scope, g, spacing.data(), c.size(0) * c.size(1), c.const_data_ptr<S>(),
+                                          energy.mutable_data_ptr<double>(), gradient.mutable_data_ptr<S>());
+    });
+  return {energy, gradient};
+}
+
+}  // namespace medadv

@@ -1,0 +1,80 @@
+// bias_field and its gradients over tensors, written once for every backend.
+#pragma once
+
+#include <tuple>
+
+#include "torch/common.h"
+
+namespace medadv {
+
+struct BiasFieldShapes {
+  Lattice lattice;
+  Channels channels;
+};
+
+inline BiasFieldShapes check_bias_field(const char* op, const Tensor& image, const Tensor& lattice) {
+  check(image.dim() == 4 || image.dim() == 5, op, ": image must be [N, C, H, W] or [N, C, D, H, W], got ",
+        text(shape(image)));
+  check_floating(op, "image", image);
+  std::vector<int64_t> size = shape(image);
+  size.erase(size.begin(), size.begin() + 2);
+  const Lattice g = lattice_over(op, lattice, size);
+  check_like(op, "lattice", lattice, "image", image);
+  check(lattice.size(0) == image.size(0), op, ": lattice must have one entry per image, ", image.size(0), ", got ",
+        lattice.size(0));
+  check(lattice.size(1) == 1 || lattice.size(1) == image.size(1), op,
+        ": lattice must have 1 channel or the image's ", image.size(1), ", got ", lattice.size(1));
+  const int64_t per_knot = lattice.size(1) == 1 ? image.size(1) : 1;
+  return {g, {image.size(0) * image.size(1), per_knot}};
+}
+
+template <typename Backend>
+Tensor bias_field(const Tensor& image, const Tensor& lattice) {
+  const auto [g, channels] = check_bias_field("bias_field", image, lattice);
+  const typename Backend::Scope scope(image);
+  const Tensor x = torch::stable::contiguous(image), c = torch::stable::contiguous(lattice);
+  Tensor out = torch::stable::new_empty(x, shape(x));
+  if (empty(x)) return out;
+  dispatch_floating("bias_field", "image", x.scalar_type(), [&, g = g, channels = channels]<typename S>() {
+    Backend::template bias_field<Arithmetic<S>, S>(scope, g, channels, x.const_data_ptr<S>(), c.const_data_ptr<S>(),
+                                                   out.mutable_data_ptr<S>());
+  });
+  return out;
+}
+
+template <typename Backend>
+std::tuple<Tensor, Tensor> bias_field_backward(const Tensor& grad, const Tensor& image, const Tensor& lattice) {
+  constexpr const char* op = "bias_field_backward";
+  const auto [g, channels] = check_bias_field(op, image, lattice);
+  check_same_shape(op, "grad", grad, "image", image);
+  const typename Backend::Scope scope(image);
+  const Tensor d = torch::stable::contiguous(grad), x = torch::stable::contiguous(image),
+               c = torch::stable::contiguous(lattice);
+  Tensor grad_x = torch::stable::new_empty(x, shape(x)), grad_c = torch::stable::new_zeros(c, shape(c));
+  if (empty(x)) return {grad_x, grad_c};
+  dispatch_floating(op, "image", x.scalar_type(), [&, g = g, channels = channels]<typename S>() {
+    Backend::template bias_field_backward<Arithmetic<S>, S>(
+        scope, g, channels, d.const_data_ptr<S>(), x.const_data_ptr<S>(), c.const_data_ptr<S>(),
+        grad_x.mutable_data_ptr<S>(), grad_c.mutable_data_ptr<S>());
+  });
+  return {grad_x, grad_c};
+}
+
+// out: what bias_field returned for this lattice; gives the gradient to the lattice.
+template <typename Backend>
+Tensor bias_field_lattice_backward(const Tensor& grad, const Tensor& out, const Tensor& lattice) {
+  constexpr const char* op = "bias_field_lattice_backward";
+  const auto [g, channels] = check_bias_field(op, out, lattice);
+  check_same_shape(op, "grad", grad, "out", out);
+  const typename Backend::Scope scope(out);
+  const Tensor d = torch::stable::contiguous(grad), y = torch::stable::contiguous(out);
+  Tensor grad_c = torch::stable::new_zeros(lattice, shape(lattice));
+  if (empty(y)) return grad_c;
+  dispatch_floating(op, "out", y.scalar_type(), [&, g = g, channels = channels]<typename S>() {
+    Backend::template bias_field_lattice_backward<Arithmetic<S>, S>(
+        scope, g, channels, d.const_data_ptr<S>(), y.const_data_ptr<S>(), grad_c.mutable_data_ptr<S>());
+  });
+  return grad_c;
+}
+
+}  // namespace medadv

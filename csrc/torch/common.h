@@ -1,0 +1,98 @@
+// Checks, shapes and dtypes that every operator shares.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+
+#include <limits>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "core/bias_field.h"
+
+namespace medadv {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// Throws what Python sees as a ValueError, with these words and nothing else.
+template <typename... Words>
+void check(bool fine, const Words&... words) {
+  if (fine) return;
+  std::ostringstream message;
+  ((message << words), ...);
+  throw std::invalid_argument(message.str());
+}
+
+template <typename Sizes>
+std::string text(const Sizes& sizes) {
+  std::ostringstream out;
+  out << '[';
+  for (size_t d = 0; d < sizes.size(); ++d) out << (d ? ", " : "") << sizes[d];
+  out << ']';
+  return out.str();
+}
+
+inline std::vector<int64_t> shape(const Tensor& t) {
+  std::vector<int64_t> sizes;
+  for (int64_t d = 0; d < t.dim(); ++d) sizes.push_back(t.size(d));
+  return sizes;
+}
+
+// Calls f.operator()<S>() with the storage type of a floating dtype.
+template <typename F>
+void dispatch_floating(const char* op, const char* argument, ScalarType type, F&& f) {
+  switch (type) {
+    case ScalarType::Float: return f.template operator()<float>();
+    case ScalarType::Double: return f.template operator()<double>();
+    case ScalarType::Half: return f.template operator()<torch::headeronly::Half>();
+    case ScalarType::BFloat16: return f.template operator()<torch::headeronly::BFloat16>();
+    default:
+      check(false, op, ": ", argument, " must be float16, bfloat16, float32 or float64, got ",
+            torch::headeronly::toString(type));
+  }
+}
+
+// float16 and bfloat16 are stored as such and computed in float32.
+template <typename S>
+using Arithmetic = std::conditional_t<std::is_same_v<S, double>, double, float>;
+
+inline void check_floating(const char* op, const char* argument, const Tensor& t) {
+  dispatch_floating(op, argument, t.scalar_type(), []<typename S>() {});
+}
+
+inline void check_like(const char* op, const char* name, const Tensor& t, const char* other_name, const Tensor& other) {
+  check(t.scalar_type() == other.scalar_type(), op, ": ", name, " must have the dtype of ", other_name, ", ",
+        torch::headeronly::toString(other.scalar_type()), ", got ", torch::headeronly::toString(t.scalar_type()));
+  check(t.device() == other.device(), op, ": ", name, " must be on the device of ", other_name);
+}
+
+inline void check_same_shape(const char* op, const char* name, const Tensor& t, const char* other_name, const Tensor& other) {
+  check(shape(t) == shape(other), op, ": ", name, " must have the shape of ", other_name, ", ", text(shape(other)),
+        ", got ", text(shape(t)));
+  check_like(op, name, t, other_name, other);
+}
+
+// A lattice [N, K, (Gz,) Gy, Gx] over an image of the given size (depth 1 where there is none).
+inline Lattice lattice_over(const char* op, const Tensor& lattice, const std::vector<int64_t>& size) {
+  const auto knots = shape(lattice);
+  check(knots.size() == size.size() + 2, op, ": lattice must be [N, K, ", size.size() == 3 ? "Gz, " : "",
+        "Gy, Gx], got ", text(knots));
+  Axis axes[3] = {{1, 1}, {1, 1}, {1, 1}};
+  for (size_t d = 0; d < size.size(); ++d) {
+    const int64_t k = knots[d + 2], limit = std::numeric_limits<int32_t>::max();
+    check(k >= 4, op, ": lattice must have at least 4 control points along every axis, got ", text(knots));
+    check(size[d] <= limit && k <= limit && (size[d] == 0 || (size[d] - 1) <= limit / (k - 3)), op,
+          ": voxels times control points along one axis must stay below 2^31, got ", size[d], " and ", k);
+    axes[3 - size.size() + d] = {int32_t(size[d]), int32_t(k)};
+  }
+  return {axes[0], axes[1], axes[2]};
+}
+
+inline bool empty(const Tensor& t) { return t.numel() == 0; }
+
+}  // namespace medadv

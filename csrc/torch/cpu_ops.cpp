@@ -1,0 +1,80 @@
+// The CPU backend: ranges of blocks handed to torch's own threads.
+#include "cpu/bending_energy.h"
+#include "cpu/bias_field.h"
+#include "cpu/spline_field.h"
+#include "torch/register.h"
+
+namespace medadv {
+namespace {
+
+// Blocks of roughly this many voxels are worth a thread.
+constexpr int64_t kGrainVoxels = 1 << 15;
+
+int64_t grain(int64_t voxels, int64_t blocks) {
+  return std::max<int64_t>(1, kGrainVoxels / std::max<int64_t>(1, voxels / std::max<int64_t>(1, blocks)));
+}
+
+template <typename Kernel>
+void run_blocks(Kernel& kernel, int64_t voxels) {
+  torch::stable::parallel_for(0, kernel.blocks(), grain(voxels, kernel.blocks()),
+                              [&](int64_t first, int64_t last) { kernel.run(first, last); });
+}
+
+template <typename Kernel>
+void run_adjoint(Kernel& kernel, int64_t voxels) {
+  run_blocks(kernel, voxels);
+  torch::stable::parallel_for(0, kernel.planes(), grain(voxels / 16, kernel.planes()),
+                              [&](int64_t first, int64_t last) { kernel.gather(first, last); });
+}
+
+struct Cpu {
+  struct Scope {
+    explicit Scope(const Tensor&) {}
+  };
+
+  template <typename T, typename S>
+  static void bias_field(const Scope&, const Lattice& g, Channels channels, const S* x, const S* c, S* out) {
+    cpu::BiasField<T, S> kernel(g, channels, x, c, out);
+    run_blocks(kernel, channels.count * g.voxels());
+  }
+
+  template <typename T, typename S>
+  static void bias_field_backward(const Scope&, const Lattice& g, Channels channels, const S* grad, const S* x,
+                                  const S* c, S* grad_x, S* grad_c) {
+    cpu::BiasFieldBackward<T, S> kernel(g, channels, grad, x, c, grad_x, grad_c);
+    run_adjoint(kernel, channels.count * g.voxels());
+  }
+
+  template <typename T, typename S>
+  static void bias_field_lattice_backward(const Scope&, const Lattice& g, Channels channels, const S* grad,
+                                          const S* out, S* grad_c) {
+    cpu::BiasFieldLatticeBackward<T, S> kernel(g, channels, grad, out, grad_c);
+    run_adjoint(kernel, channels.count * g.voxels());
+  }
+
+  template <typename T, typename S>
+  static void spline_field(const Scope&, const Lattice& g, int64_t channels, const S* c, S* out) {
+    cpu::SplineField<T, S> kernel(g, channels, c, out);
+    run_blocks(kernel, channels * g.voxels());
+  }
+
+  template <typename T, typename S>
+  static void spline_field_adjoint(const Scope&, const Lattice& g, int64_t channels, const S* grad, S* grad_c) {
+    cpu::SplineFieldAdjoint<T, S> kernel(g, channels, grad, grad_c);
+    run_adjoint(kernel, channels * g.voxels());
+  }
+
+  template <typename S>
+  static void bending_energy(const Scope&, const Lattice& g, const double* spacing, int64_t channels, const S* c,
+                             double* energy, S* gradient) {
+    const cpu::BendingEnergy<S> kernel(g, spacing, c, energy, gradient);
+    torch::stable::parallel_for(0, channels, grain(channels * g.knots() * 16, channels),
+                                [&](int64_t first, int64_t last) { kernel.run(first, last); });
+  }
+};
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(medadv, CPU, m) { register_operators<Cpu>(m); }
+
+}  // namespace medadv

@@ -1,0 +1,11 @@
+// Schemas of every operator; the kernels register themselves per device.
+#include <torch/csrc/stable/library.h>
+
+STABLE_TORCH_LIBRARY(medadv, m) {
+  m.def("bias_field(Tensor image, Tensor lattice) -> Tensor");
+  m.def("bias_field_backward(Tensor grad, Tensor image, Tensor lattice) -> (Tensor, Tensor)");
+  m.def("bias_field_lattice_backward(Tensor grad, Tensor out, Tensor lattice) -> Tensor");
+  m.def("spline_field(Tensor lattice, int[] size) -> Tensor");
+  m.def("spline_field_adjoint(Tensor grad, int[] knots) -> Tensor");
+  m.def("bending_energy(Tensor lattice, float[] spacing) -> (Tensor, Tensor)");
+}

@@ -1,0 +1,13 @@
+"""Fused, differentiable operations on medical images, usable without the rest of medadv.
+
+Images are ``[N, C, (D,) H, W]``, lattices of B-spline control points ``[N, K, (Gz,) Gy, Gx]``; axes in torch's order.
+Every operator runs on CPU and CUDA, and works under autograd, vmap, autocast and torch.compile.
+"""
+
+from medadv.ops._build import build_info
+from medadv.ops.bending_energy import bending_energy
+from medadv.ops.bias_field import bias_field
+from medadv.ops.lattice import lattice_shape
+from medadv.ops.spline_field import spline_field
+
+__all__ = ["bending_energy", "bias_field", "build_info", "lattice_shape", "spline_field"]

@@ -1,0 +1,62 @@
+"""What the operators' registrations share: batching rules, autocast, and checks at the Python door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from medadv.ops import _library  # noqa: F401  (loads torch.ops.medadv, which the registrations below refer to)
+
+
+def check_tensor(op: str, name: str, value: object) -> None:
+    """Raise TypeError unless ``value`` is a tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{op}: {name} must be a torch.Tensor, got {type(value).__name__}")
+
+
+def register_batching(op: str) -> None:
+    """Teach vmap an operator whose tensors all have the example as their first axis: fold the batch into it."""
+
+    @torch.library.register_vmap(f"medadv::{op}")
+    def _(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
+        folded = [
+            _front(arg, dim, info.batch_size).flatten(0, 1) if isinstance(arg, Tensor) else arg
+            for arg, dim in zip(args, in_dims, strict=True)
+        ]
+        out = getattr(torch.ops.medadv, op)(*folded)
+        if isinstance(out, Tensor):
+            return _unfold(out, info.batch_size), 0
+        return tuple(_unfold(t, info.batch_size) for t in out), (0,) * len(out)
+
+
+def _front(tensor: Tensor, dim: int | None, batch: int) -> Tensor:
+    return tensor.expand(batch, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+
+
+def _unfold(tensor: Tensor, batch: int) -> Tensor:
+    return tensor.unflatten(0, (batch, tensor.shape[0] // batch if batch else 0))
+
+
+def register_float32_autocast(op: str) -> None:
+    """Under autocast the operator runs in float32: a gain or a spline weight loses too much in half precision."""
+    for device in ("cpu", "cuda"):
+        torch.library.register_autocast(f"medadv::{op}", device, torch.float32)
+
+
+def contiguous_like(tensor: Tensor) -> Tensor:
+    """An empty contiguous tensor of the same shape, dtype and device, as the kernels return it."""
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+
+
+def register_gradient(
+    op: str, backward: Callable[..., Any], keep: Callable[[Any, Sequence[Any], Any], None]
+) -> None:
+    """Register a gradient formula; ``keep(ctx, inputs, output)`` saves what it needs."""
+
+    def setup_context(ctx: Any, inputs: Sequence[Any], output: Any) -> None:
+        keep(ctx, inputs, output)
+
+    torch.library.register_autograd(f"medadv::{op}", backward, setup_context=setup_context)
