@@ -1,0 +1,84 @@
+"""Checks of constructor arguments: each returns the canonical value or raises one sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+
+def real(
+    value: object, name: str, *, above: float = -math.inf, at_least: float = -math.inf, below: float = math.inf
+) -> float:
+    """A finite real number as a float (``bool`` is not a number here).
+
+    Raises:
+        TypeError: `value` is no real number.
+        ValueError: it is not finite or outside the limits.
+
+    >>> real(3, "eps", at_least=0)
+    3.0
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}.")
+    if not number > above:
+        raise ValueError(f"{name} must be above {above:g}, got {value!r}.")
+    if not number >= at_least:
+        raise ValueError(f"{name} must be at least {at_least:g}, got {value!r}.")
+    if not number < below:
+        raise ValueError(f"{name} must be below {below:g}, got {value!r}.")
+    return number
+
+
+def whole(value: object, name: str, *, at_least: int, below: int | None = None) -> int:
+    """A whole number as an int (``bool`` is not a number here).
+
+    Raises:
+        TypeError: `value` is no whole number.
+        ValueError: it is outside the limits.
+
+    >>> whole(20, "steps", at_least=1)
+    20
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be a whole number, got {value!r}.")
+    number = int(value)
+    if number < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {value!r}.")
+    if below is not None and number >= below:
+        raise ValueError(f"{name} must be below {below}, got {value!r}.")
+    return number
+
+
+def flag(value: object, name: str) -> bool:
+    """A bool and nothing that merely looks like one.
+
+    Raises:
+        TypeError: `value` is no bool.
+
+    >>> flag(True, "random_start")
+    True
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}.")
+    return value
+
+
+def choice(value: object, name: str, choices: Sequence[str]) -> str:
+    """One of the given words.
+
+    Raises:
+        TypeError: `value` is no string.
+        ValueError: it is none of `choices`.
+
+    >>> choice("l2", "norm", ("linf", "l2"))
+    'l2'
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
+    return value

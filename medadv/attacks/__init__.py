@@ -1,0 +1,24 @@
+"""How the objective is raised within a budget."""
+
+from medadv.attacks.attack import Attack
+from medadv.attacks.bias_field_attack import BiasFieldAttack
+from medadv.attacks.curve import budget_curve
+from medadv.attacks.pgd import PGD
+from medadv.attacks.randomness import Draw
+from medadv.attacks.result import Result, Status
+from medadv.attacks.search import Search, maximise
+
+ATTACKS: dict[str, type[Attack]] = {"pgd": PGD, "bias-field": BiasFieldAttack}
+
+__all__ = [
+    "ATTACKS",
+    "PGD",
+    "Attack",
+    "BiasFieldAttack",
+    "Draw",
+    "Result",
+    "Search",
+    "Status",
+    "budget_curve",
+    "maximise",
+]

@@ -1,0 +1,103 @@
+"""Rules that turn a gradient into a step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from medadv.perturbations import Parameters
+
+RULES = ("sign", "l2", "adam")
+
+# Kingma and Ba, "Adam: a method for stochastic optimization" (2015).
+_ADAM_DECAY = (0.9, 0.999)
+_ADAM_EPSILON = 1e-8
+
+
+class Ascent:
+    """Steps of one length per parameter tensor, row by row; a row with a zero gradient does not move.
+
+    "sign": the sign of each entry. "l2": the direction of the gradient of an example, of length 1. "adam": Adam on
+    gradients that are first scaled to a largest entry of 1 per example (ours: Adam's epsilon is then free of units).
+    With momentum > 0 the gradient is replaced by a running sum of gradients, each divided by its L1 norm, that decays
+    by `momentum` (MI-FGSM: Dong et al., "Boosting adversarial attacks with momentum", 2018).
+
+    Args:
+        rule: "sign", "l2" or "adam".
+        lengths: length of a step for each parameter tensor, in its units.
+        momentum: decay of the running sum, at least 0.
+
+    >>> ascent = Ascent("sign", {"noise": 0.5}, momentum=0.0)
+    >>> ascent.move({"noise": torch.zeros(1, 3)}, {"noise": torch.tensor([[2.0, 0.0, -1.0]])})
+    {'noise': tensor([[ 0.5000,  0.0000, -0.5000]])}
+    """
+
+    def __init__(self, rule: str, lengths: dict[str, float], momentum: float) -> None:
+        self.rule = rule
+        self.lengths = lengths
+        self.momentum = momentum
+        self._steps = 0
+        self._memory: dict[str, list[Tensor]] = {}
+
+    def move(self, parameters: Parameters, gradients: Parameters) -> Parameters:
+        """The parameters after one step uphill.
+
+        Args:
+            parameters: tensors [N, ...] float32.
+            gradients: the same names and shapes.
+
+        Returns:
+            New tensors of the same names and shapes.
+        """
+        self._steps += 1
+        return {
+            name: values + self.lengths[name] * self._direction(name, gradients[name])
+            for name, values in parameters.items()
+        }
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all rows but these.
+
+        Args:
+            rows: bool [N].
+        """
+        self._memory = {name: [values[rows] for values in memory] for name, memory in self._memory.items()}
+
+    def _direction(self, name: str, gradient: Tensor) -> Tensor:
+        if self.rule == "adam":
+            return self._adam(name, gradient)
+        if self.momentum > 0:
+            gradient = self._accumulate(name, gradient)
+        return gradient.sign() if self.rule == "sign" else _unit(gradient, order=2)
+
+    def _accumulate(self, name: str, gradient: Tensor) -> Tensor:
+        (previous,) = self._memory.get(name, [torch.zeros_like(gradient)])
+        self._memory[name] = [self.momentum * previous + _unit(gradient, order=1)]
+        return self._memory[name][0]
+
+    def _adam(self, name: str, gradient: Tensor) -> Tensor:
+        gradient = gradient / _positive(_largest(gradient))
+        mean, square = self._memory.get(name, [torch.zeros_like(gradient), torch.zeros_like(gradient)])
+        first, second = _ADAM_DECAY
+        mean = first * mean + (1 - first) * gradient
+        square = second * square + (1 - second) * gradient**2
+        self._memory[name] = [mean, square]
+        unbiased_mean = mean / (1 - first**self._steps)
+        unbiased_square = square / (1 - second**self._steps)
+        return unbiased_mean / (unbiased_square.sqrt() + _ADAM_EPSILON)
+
+
+def _unit(gradient: Tensor, order: int) -> Tensor:
+    # Scaled first, so that squares of small entries do not underflow; summed in float64, so that the length of a row
+    # does not depend on how many rows there are.
+    scaled = gradient / _positive(_largest(gradient))
+    length = torch.linalg.vector_norm(scaled.flatten(1), ord=order, dim=1, dtype=torch.float64)
+    return (scaled / _positive(length).reshape(-1, *[1] * (gradient.ndim - 1))).float()
+
+
+def _largest(gradient: Tensor) -> Tensor:
+    return gradient.abs().flatten(1).amax(dim=1).reshape(-1, *[1] * (gradient.ndim - 1))
+
+
+def _positive(values: Tensor) -> Tensor:
+    return torch.where(values > 0, values, torch.ones_like(values))

@@ -1,0 +1,60 @@
+"""Projected gradient descent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from medadv.attacks.attack import Attack
+from medadv.attacks.search import Search
+from medadv.perturbations import Additive
+
+
+@dataclass(frozen=True, repr=False)
+class PGD(Attack):
+    """Noise within an L-infinity or L2 ball, raised by projected gradient steps from a random start.
+
+    Madry et al., "Towards deep learning models resistant to adversarial attacks" (2018): sign steps in the L-infinity
+    ball, steps along the gradient in the L2 ball. With momentum > 0 it is MI-FGSM (Dong et al., 2018).
+
+    Args:
+        eps: radius of the ball as a fraction of the victim's image range, at least 0.
+        norm: "linf" or "l2" (Euclidean length over all voxels and channels).
+        steps, step_size, momentum, restarts, random_start, stop_early, objective, seed: see `Attack`.
+
+    Raises:
+        TypeError, ValueError: an argument is not what it must be.
+
+    >>> import torch
+    >>> from medadv.models import Victim
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2)).eval()
+    >>> images = torch.full((5, 1, 4, 4), 0.5)
+    >>> result = PGD(eps=0.5, steps=5)(Victim(net), images, net(images).argmax(1))
+    >>> float(result.distance.max()) <= 0.5
+    True
+    >>> PGD(eps=0.25, steps=10, seed=3)
+    PGD(eps=0.25, norm='linf', steps=10, seed=3)
+    """
+
+    name: ClassVar[str] = "pgd"
+    budget_field: ClassVar[str] = "eps"
+
+    eps: float = 8 / 255
+    norm: str = "linf"
+
+    @property
+    def perturbation(self) -> Additive:
+        return Additive(self.eps, self.norm)
+
+    @property
+    def search(self) -> Search:
+        return Search(
+            steps=self.steps,
+            rule="sign" if self.norm == "linf" else "l2",
+            step_size=self.step_size,
+            momentum=self.momentum,
+            restarts=self.restarts,
+            random_start=self.random_start,
+            stop_early=self.stop_early,
+            seed=self.seed,
+        )

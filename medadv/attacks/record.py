@@ -1,0 +1,104 @@
+"""The best image seen for each example while an attack runs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from medadv.attacks.result import Result, Status
+from medadv.perturbations import Parameters
+
+
+class Record:
+    """Keeps, for each example, the best that was seen: a wrong answer before a right one, then the higher loss.
+
+    Args:
+        images: [N, C, *S] clean.
+        parameters: of the identity.
+        loss: [N] at the clean images.
+        predictions: [N] of the clean images.
+        wrong: bool [N], already wrong; these rows stay clean.
+        forwards: passes already made per image.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        parameters: Parameters,
+        loss: Tensor,
+        predictions: Tensor,
+        wrong: Tensor,
+        forwards: int,
+    ) -> None:
+        count = predictions.new_zeros(len(images))
+        self.images = images.clone()
+        self.parameters = {name: values.clone() for name, values in parameters.items()}
+        # The clean image itself is no find: the first image that is seen replaces it.
+        self.loss = torch.where(wrong, loss, torch.full_like(loss, -torch.inf))
+        self.clean_predictions = predictions.clone()
+        self.predictions = predictions.clone()
+        self.already_wrong = wrong
+        self.fooled = torch.zeros_like(wrong)
+        self.step = count - 1
+        self.forwards = count + forwards
+        self.backwards = count.clone()
+
+    def see(
+        self,
+        rows: Tensor,
+        step: int,
+        images: Tensor,
+        parameters: Parameters,
+        loss: Tensor,
+        predictions: Tensor,
+        wrong: Tensor,
+    ) -> None:
+        """Take note of what the victim said about changed images.
+
+        Args:
+            rows: [M] int64, the examples.
+            step: steps made so far in this restart.
+            images: [M, C, *S] as shown to the victim.
+            parameters: of these images.
+            loss: [M].
+            predictions: [M] int64.
+            wrong: bool [M].
+        """
+        self.forwards[rows] += 1
+        loss = loss.detach()
+        fooled = self.fooled[rows]
+        better = (wrong & ~fooled) | ((wrong == fooled) & (loss > self.loss[rows]))
+        kept = rows[better]
+        self.images[kept] = images.detach()[better]
+        for name, values in parameters.items():
+            self.parameters[name][kept] = values.detach()[better]
+        self.loss[kept] = loss[better]
+        self.predictions[kept] = predictions[better]
+        first = rows[wrong & ~fooled]
+        self.step[first] = step
+        self.fooled[first] = True
+
+    def result(self, distance: Tensor) -> Result:
+        """The finished result.
+
+        Args:
+            distance: [N] of the parameters kept.
+
+        Returns:
+            One row per image.
+        """
+        status = torch.full_like(self.step, Status.FAILED, dtype=torch.uint8)
+        status[self.fooled] = Status.SUCCESS
+        status[self.already_wrong] = Status.ALREADY_WRONG
+        return Result(
+            images=self.images,
+            status=status,
+            parameters=self.parameters,
+            loss=self.loss,
+            distance=distance,
+            predictions=self.predictions,
+            clean_predictions=self.clean_predictions,
+            forwards=self.forwards,
+            backwards=self.backwards,
+            step=self.step,
+        )

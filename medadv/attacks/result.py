@@ -1,0 +1,81 @@
+"""What an attack returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from torch import Tensor
+
+from medadv.perturbations import Parameters
+
+
+class Status(IntEnum):
+    """How an attack on one image ended.
+
+    >>> str(Status.ALREADY_WRONG)
+    'already wrong'
+    """
+
+    ALREADY_WRONG = 0
+    SUCCESS = 1
+    FAILED = 2
+
+    def __str__(self) -> str:
+        return self.name.lower().replace("_", " ")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """The outcome of an attack, one row per image, on the device of the images.
+
+    Attributes:
+        images: [N, C, *S] float32. Success: the image that was shown to the victim and fooled it, bit by bit. Failed:
+            the image with the highest objective seen. Already wrong: the clean image.
+        status: [N] uint8, see `Status`.
+        parameters: the perturbation's parameters of `images`, each [N, ...] float32; identity where already wrong.
+        loss: [N] float32, the objective less the penalty at `images`.
+        distance: [N] float64, the budget used by `images`, in its own units (0, or a gain of 1, where already wrong).
+        predictions: [N] int64, the victim's answer to `images`.
+        clean_predictions: [N] int64, its answer to the clean images.
+        forwards: [N] int64, how often an image of this example was shown to the victim: 1 for the clean image (unless
+            the caller brought its logits), then 1 per step, and 1 at the end of a restart that did not succeed.
+        backwards: [N] int64, how many gradients of this example's objective were taken: 1 per step.
+        step: [N] int64, number of steps after which the victim was first fooled, within its restart; -1 otherwise.
+    """
+
+    images: Tensor
+    status: Tensor
+    parameters: Parameters
+    loss: Tensor
+    distance: Tensor
+    predictions: Tensor
+    clean_predictions: Tensor
+    forwards: Tensor
+    backwards: Tensor
+    step: Tensor
+
+    @property
+    def success(self) -> Tensor:
+        """Images that were right before and wrong after, bool [N]."""
+        return self.status == Status.SUCCESS
+
+    @property
+    def robust(self) -> Tensor:
+        """Images that are still right, bool [N]."""
+        return self.status == Status.FAILED
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Share of all images, also of those already wrong, that are still right."""
+        return float(self.robust.double().mean())
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    def __repr__(self) -> str:
+        counts = [int((self.status == status).sum()) for status in Status]
+        return (
+            f"Result({len(self)} images: {counts[0]} already wrong, {counts[1]} fooled, {counts[2]} withstood; "
+            f"robust accuracy {self.robust_accuracy:.3f})"
+        )

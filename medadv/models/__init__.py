@@ -1,0 +1,44 @@
+"""Victims, tasks, safe loading of models, and small reference networks; each is imported when first asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medadv.models.checkpoint import UntrustedFile, load_weights
+    from medadv.models.fingerprint import model_sha256
+    from medadv.models.residual_network import ResidualNetwork
+    from medadv.models.source import load_model
+    from medadv.models.task import Binary, Multiclass, Task
+    from medadv.models.victim import Victim
+
+_HOMES = {
+    "Binary": "task",
+    "Multiclass": "task",
+    "ResidualNetwork": "residual_network",
+    "Task": "task",
+    "UntrustedFile": "checkpoint",
+    "Victim": "victim",
+    "load_model": "source",
+    "load_weights": "checkpoint",
+    "model_sha256": "fingerprint",
+}
+
+__all__ = [
+    "Binary",
+    "Multiclass",
+    "ResidualNetwork",
+    "Task",
+    "UntrustedFile",
+    "Victim",
+    "load_model",
+    "load_weights",
+    "model_sha256",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,144 @@
+"""What a victim is asked: the shape of its outputs and targets, and when an answer is right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+# A one-logit model cannot be told from a one-probability model by a few outputs alone.
+_IMAGES_TO_JUDGE_ONE_OUTPUT = 16
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What the lab needs to know of a task; fields of a task (an ignored label, say) belong to it."""
+
+    @property
+    def name(self) -> str:
+        """The word for the task in commands and reports."""
+        ...
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Class logits [N, K >= 2] float32 from what the module returned."""
+        ...
+
+    def check_outputs(self, outputs: Tensor, count: int) -> None:
+        """Raise if `outputs` cannot be the logits of `count` images."""
+        ...
+
+    def check_targets(self, targets: Tensor, count: int) -> None:
+        """Raise if `targets` cannot be the targets of `count` images."""
+        ...
+
+    def check_labels(self, targets: Tensor, num_classes: int) -> None:
+        """Raise if a label names no class."""
+        ...
+
+    def predict(self, logits: Tensor) -> Tensor:
+        """The answer for each image."""
+        ...
+
+    def correct(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Whether the answer is right, bool [N]."""
+        ...
+
+
+class _OneLabel:
+    """One class per image: shared by multiclass and binary."""
+
+    def check_targets(self, targets: Tensor, count: int) -> None:
+        if not isinstance(targets, Tensor):
+            raise TypeError(f"targets must be a torch.Tensor, got {type(targets).__name__}.")
+        if targets.dtype != torch.int64:
+            raise TypeError(f"targets must be int64 class numbers, got {targets.dtype}.")
+        if tuple(targets.shape) != (count,):
+            raise ValueError(f"targets must have shape [{count}], one label per image, got {list(targets.shape)}.")
+
+    def check_labels(self, targets: Tensor, num_classes: int) -> None:
+        low, high = int(targets.min()), int(targets.max())
+        if low < 0 or high >= num_classes:
+            wrong = low if low < 0 else high
+            raise ValueError(f"targets must lie in 0 to {num_classes - 1} ({num_classes} classes), got {wrong}.")
+
+    def predict(self, logits: Tensor) -> Tensor:
+        return logits.argmax(dim=1)
+
+    def correct(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return self.predict(logits) == targets
+
+
+@dataclass(frozen=True)
+class Multiclass(_OneLabel):
+    """One of K >= 2 classes per image; the module returns logits [N, K].
+
+    >>> Multiclass().predict(torch.tensor([[0.0, 2.0, 1.0]]))
+    tensor([1])
+    """
+
+    @property
+    def name(self) -> str:
+        return "multiclass"
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        return outputs.float()
+
+    def check_outputs(self, outputs: Tensor, count: int) -> None:
+        if outputs.ndim != 2 or outputs.shape[0] != count:
+            raise ValueError(f"the model must return logits [{count}, classes], got shape {list(outputs.shape)}.")
+        if outputs.shape[1] < 2:
+            raise ValueError(
+                f'a multiclass model must return at least 2 logits, got {outputs.shape[1]}: say task="binary".'
+            )
+        _refuse_probabilities(outputs)
+
+
+@dataclass(frozen=True)
+class Binary(_OneLabel):
+    """Two classes; the module returns logits [N, 2], or one logit [N, 1] or [N] of class 1.
+
+    One logit z becomes [0, z]: the same cross-entropy (softmax of [0, z] is the sigmoid of z) and the same decision.
+
+    >>> Binary().logits(torch.tensor([[3.0]]))
+    tensor([[0., 3.]])
+    """
+
+    @property
+    def name(self) -> str:
+        return "binary"
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        if outputs.ndim == 2 and outputs.shape[1] == 2:
+            return outputs.float()
+        one = outputs.float().reshape(-1, 1)
+        return torch.cat([torch.zeros_like(one), one], dim=1)
+
+    def check_outputs(self, outputs: Tensor, count: int) -> None:
+        if tuple(outputs.shape) not in {(count,), (count, 1), (count, 2)}:
+            raise ValueError(
+                f"a binary model must return one or two logits per image, [{count}], [{count}, 1] or [{count}, 2], "
+                f"got shape {list(outputs.shape)}."
+            )
+        if outputs.numel() == 2 * count and outputs.ndim == 2 and outputs.shape[1] == 2:
+            _refuse_probabilities(outputs)
+        elif count >= _IMAGES_TO_JUDGE_ONE_OUTPUT and bool(((outputs >= 0) & (outputs <= 1)).all()):
+            raise ValueError(
+                f"the model must return logits, but its outputs for all {count} images lie in [0, 1] "
+                "like probabilities: remove the final sigmoid."
+            )
+
+
+TASKS: dict[str, type[Multiclass] | type[Binary]] = {"multiclass": Multiclass, "binary": Binary}
+
+
+def _refuse_probabilities(outputs: Tensor) -> None:
+    # Check C1 of the evaluation contract, AutoAttack's check_range_output; half types cannot sum to one so closely.
+    tolerance = 1e-5 if outputs.dtype in (torch.float32, torch.float64) else 1e-2
+    sums = outputs.double().sum(dim=1)
+    if bool((outputs >= 0).all()) and bool(((sums - 1).abs() <= tolerance).all()):
+        raise ValueError(
+            "the model must return logits, but its outputs are non-negative and sum to 1 "
+            "like probabilities: remove the final softmax."
+        )

@@ -1,0 +1,211 @@
+"""The model under attack: the one place that knows its task, image range, normalisation and number type."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from medadv import _arguments
+from medadv.models.task import TASKS, Task
+
+_CHECK_BATCH = 64
+
+
+class Victim:
+    """A model under attack, with what it takes to ask it a question.
+
+    Images come in their own units and stay float32; normalisation and the cast to the module's number type happen
+    inside. The module is never changed: no mode, gradient, hook or parameter of it.
+
+    Args:
+        module: the network, in ``eval()`` mode, from images [N, C, H, W] or [N, C, D, H, W] to logits.
+        task: "multiclass", "binary", or a `Task`.
+        bounds: lowest and highest possible value of an image, in image units: (0, 1), or (-1024, 3071) for CT.
+            Compared with images in float32. Budgets are fractions of high - low.
+        mean: subtracted from the image before the module sees it, in image units; one number or one per channel.
+        std: then divided by, in image units, above 0; one number or one per channel.
+
+    Raises:
+        TypeError, ValueError: an argument is not what it must be.
+
+    >>> net = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval()
+    >>> victim = Victim(net, bounds=(-1024, 3071), mean=0.0, std=500.0)
+    >>> victim
+    Victim(Sequential, task=multiclass, bounds=(-1024.0, 3071.0))
+    >>> victim(torch.zeros(2, 1, 4, 4)).shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        task: str | Task = "multiclass",
+        bounds: tuple[float, float] = (0.0, 1.0),
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+    ) -> None:
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}.")
+        self.module = module
+        self.task = _task(task)
+        self.bounds = _bounds(bounds)
+        self.mean = _per_channel(mean, "mean")
+        self.std = _per_channel(std, "std")
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError(f"std must be above 0, got {std!r}.")
+        self.num_classes: int | None = None
+
+    @property
+    def scale(self) -> float:
+        """Width of the image range, high - low, in image units."""
+        return self.bounds[1] - self.bounds[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the module's parameters, float32 if it has none."""
+        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Class logits of images; differentiable.
+
+        Args:
+            images: [N, C, *S] float32, inside `bounds`; not checked here (see `check`).
+
+        Returns:
+            Logits [N, K], K >= 2, float32. One logit z of a binary model becomes [0, z].
+        """
+        logits = self.task.logits(self._outputs(images))
+        self.num_classes = logits.shape[1]
+        return logits
+
+    def correct(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Whether the answers are right.
+
+        Args:
+            logits: [N, K] of this victim.
+            targets: [N] int64.
+
+        Returns:
+            bool [N].
+        """
+        return self.task.correct(logits, targets)
+
+    def check(self, images: Tensor, targets: Tensor) -> None:
+        """Refuse images, targets or a model that would make an evaluation wrong.
+
+        Args:
+            images: [N, C, H, W] or [N, C, D, H, W] float32, finite, inside `bounds`, N >= 1.
+            targets: [N] int64 class numbers on the device of the images.
+
+        Raises:
+            TypeError, ValueError: one sentence on what is wrong: type, dtype, shape, values outside the bounds, not
+                finite, labels that name no class, a module in training mode, another device, a module that cannot
+                read the images, outputs that are no logits, not finite or probabilities.
+        """
+        self.clean_logits(images, targets)
+
+    def clean_logits(self, images: Tensor, targets: Tensor) -> Tensor:
+        """The logits [N, K] float32 that `check` computes anyway; one forward pass per image, same errors."""
+        self._check_images(images)
+        self.task.check_targets(targets, len(images))
+        self._check_module(images)
+        if targets.device != images.device:
+            raise ValueError(f"targets must be on the device of the images, {images.device}, got {targets.device}.")
+        outputs = self._try(images)
+        self.task.check_outputs(outputs, len(images))
+        if not bool(torch.isfinite(outputs).all()):
+            raise ValueError("the model must return finite logits, got NaN or infinity for images inside the bounds.")
+        logits = self.task.logits(outputs)
+        self.num_classes = logits.shape[1]
+        self.task.check_labels(targets, self.num_classes)
+        return logits
+
+    def __repr__(self) -> str:
+        return f"Victim({type(self.module).__name__}, task={self.task.name}, bounds={self.bounds})"
+
+    def _outputs(self, images: Tensor) -> Tensor:
+        outputs = self.module(self._normalise(images).to(self.dtype))
+        if not isinstance(outputs, Tensor):
+            raise TypeError(f"the model must return one tensor of logits, got {type(outputs).__name__}.")
+        return outputs
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        shape = (1, -1, *[1] * (images.ndim - 2))
+        if self.mean is not None:
+            images = images - images.new_tensor(self.mean).reshape(shape)
+        if self.std is not None:
+            images = images / images.new_tensor(self.std).reshape(shape)
+        return images
+
+    def _check_images(self, images: Tensor) -> None:
+        if not isinstance(images, Tensor):
+            raise TypeError(f"images must be a torch.Tensor, got {type(images).__name__}.")
+        if images.dtype != torch.float32:
+            raise TypeError(f"images must be float32, got {images.dtype}.")
+        if images.ndim not in (4, 5):
+            raise ValueError(
+                f"images must have 4 or 5 axes, [N, C, H, W] or [N, C, D, H, W], got {list(images.shape)}."
+            )
+        if images.numel() == 0:
+            raise ValueError(f"images must not be empty, got shape {list(images.shape)}.")
+        if not bool(torch.isfinite(images).all()):
+            raise ValueError("images must be finite, got NaN or infinity.")
+        low, high = self.bounds
+        if bool((images < low).any()) or bool((images > high).any()):
+            raise ValueError(
+                f"images must lie inside the bounds [{low:g}, {high:g}], "
+                f"got values from {float(images.min()):g} to {float(images.max()):g}."
+            )
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values is not None and len(values) not in (1, images.shape[1]):
+                raise ValueError(f"{name} has {len(values)} values, but the images have {images.shape[1]} channels.")
+
+    def _check_module(self, images: Tensor) -> None:
+        for name, part in self.module.named_modules():
+            if part.training:
+                where = f"its part {name!r}" if name else "it"
+                raise ValueError(f"the model must be in eval() mode, but {where} is in training mode.")
+        tensors = [*self.module.parameters(), *self.module.buffers()]
+        if tensors and tensors[0].device != images.device:
+            raise ValueError(f"images must be on the device of the model, {tensors[0].device}, got {images.device}.")
+
+    def _try(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            try:
+                parts = [self._outputs(part) for part in torch.split(images, _CHECK_BATCH)]
+            except RuntimeError as error:
+                reason = str(error).strip().splitlines()[0]
+                raise ValueError(f"the model cannot read images of shape {list(images.shape)}: {reason}") from error
+            if any(part.ndim == 0 for part in parts):
+                raise ValueError("the model must return logits per image, got a single number.")
+            return torch.cat(parts)
+
+
+def _task(task: str | Task) -> Task:
+    if isinstance(task, str):
+        return TASKS[_arguments.choice(task, "task", tuple(TASKS))]()
+    if isinstance(task, type) or not isinstance(task, Task):
+        raise TypeError(f"task must be one of {', '.join(TASKS)} or a Task, got {task!r}.")
+    return task
+
+
+def _bounds(bounds: tuple[float, float]) -> tuple[float, float]:
+    if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
+        raise TypeError(f"bounds must be a pair (low, high), got {bounds!r}.")
+    low, high = (_arguments.real(bound, "bounds") for bound in bounds)
+    if not low < high:
+        raise ValueError(f"bounds must be (low, high) with low < high, got {bounds!r}.")
+    return low, high
+
+
+def _per_channel(values: float | Sequence[float] | None, name: str) -> tuple[float, ...] | None:
+    if values is None:
+        return None
+    if not isinstance(values, Sequence):
+        return (_arguments.real(values, name),)
+    if len(values) == 0 or isinstance(values, str):
+        raise TypeError(f"{name} must be a number or one number per channel, got {values!r}.")
+    return tuple(_arguments.real(value, name) for value in values)

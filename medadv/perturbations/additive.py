@@ -1,0 +1,172 @@
+"""Additive noise within an L-infinity or L2 ball."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medadv import _arguments
+from medadv.perturbations.perturbation import Bounds, Draw, Parameters
+from medadv.perturbations.rounding import add_towards, float32_at_most
+
+NORMS = ("linf", "l2")
+
+# Rounding a scaled vector to float32 changes its length by at most 2^-24 of it; twice that is on the safe side.
+_SHRINK = 1.0 - 2.0**-23
+
+
+@dataclass(frozen=True)
+class Additive:
+    """x + noise, clipped to the image bounds, with the length of the change limited.
+
+    The budget holds for the returned float32 image to the last bit: the largest change of a voxel ("linf"), or the
+    Euclidean length of the change over all voxels and channels ("l2"), is at most eps (high - low), in exact
+    arithmetic, and so also when ``image - x`` is computed in float32 and compared with that product as a Python float
+    or as a float32 ("linf"), or when the length is computed in float64 ("l2"). It is kept by construction: the radius
+    is a float32 rounded down, and x + noise rounds towards x.
+
+    Args:
+        eps: radius as a fraction of high - low, at least 0.
+        norm: "linf" or "l2".
+
+    Raises:
+        TypeError, ValueError: an argument is not what it must be.
+
+    >>> noise = Additive(eps=0.1)
+    >>> x = torch.full((1, 1, 2, 2), 0.95)
+    >>> inside = noise.project(x, {"noise": torch.ones_like(x)}, (0.0, 1.0))
+    >>> float(noise.apply(x, inside, (0.0, 1.0)).max())
+    1.0
+    """
+
+    eps: float
+    norm: str = "linf"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "eps", _arguments.real(self.eps, "eps", at_least=0))
+        _arguments.choice(self.norm, "norm", NORMS)
+
+    def identity(self, images: Tensor) -> Parameters:
+        """No noise.
+
+        Args:
+            images: [N, C, *S] float32.
+
+        Returns:
+            "noise": [N, C, *S] zeros.
+        """
+        return {"noise": torch.zeros_like(images, memory_format=torch.contiguous_format)}
+
+    def random(self, images: Tensor, draw: Draw, bounds: Bounds) -> Parameters:
+        """Noise drawn uniformly from the ball, then projected into the image bounds.
+
+        Args:
+            images: [N, C, *S] float32 inside `bounds`.
+            draw: random numbers per example.
+            bounds: (low, high) in image units.
+
+        Returns:
+            "noise": [N, C, *S].
+        """
+        shape = tuple(images.shape[1:])
+        radius = self._radius(bounds)
+        if self.norm == "linf":
+            return self.project(images, {"noise": draw.uniform(shape) * radius}, bounds)
+        direction = draw.normal(shape).double()
+        volume = (draw.uniform((1,)).double() + 1) / 2
+        length = radius * volume ** (1 / direction[0].numel())
+        noise = direction * _per_image(length.flatten() / _euclidean(direction).clamp_min(1e-300), images.ndim)
+        return self.project(images, {"noise": noise.float()}, bounds)
+
+    def apply(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Tensor:
+        """x + noise, rounded towards x and clipped to the bounds.
+
+        The gradient to the noise is the identity, also where the sum is rounded or clipped: noise that was projected is
+        clipped by a rounding error at most.
+
+        Args:
+            images: [N, C, *S] float32 inside `bounds`.
+            parameters: "noise" [N, C, *S].
+            bounds: (low, high) in image units.
+
+        Returns:
+            Images [N, C, *S] float32 inside `bounds`.
+        """
+        noise = parameters["noise"]
+        changed = add_towards(images, noise.detach(), images).clamp(*bounds)
+        return changed + (noise - noise.detach())
+
+    def project(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Parameters:
+        """Noise inside the bounds and the ball: clipped ("linf"), or clipped to the bounds, then shortened ("l2").
+
+        Args:
+            images: [N, C, *S] float32 inside `bounds`.
+            parameters: "noise" [N, C, *S].
+            bounds: (low, high) in image units.
+
+        Returns:
+            "noise": [N, C, *S].
+        """
+        low, high = bounds
+        noise = torch.maximum(torch.minimum(parameters["noise"].detach(), high - images), low - images)
+        radius = self._radius(bounds)
+        if self.norm == "linf":
+            return {"noise": noise.clamp(-radius, radius)}
+        length = _euclidean(noise)
+        shrink = torch.where(length > radius, radius * _SHRINK / length, torch.ones_like(length))
+        return {"noise": (noise * _per_image(shrink, images.ndim)).float()}
+
+    def penalty(self, images: Tensor, parameters: Parameters) -> Tensor:
+        """Nothing: noise has a budget only.
+
+        Args:
+            images: [N, C, *S].
+            parameters: "noise" [N, C, *S].
+
+        Returns:
+            Zeros [N] float32.
+        """
+        return images.new_zeros(len(images))
+
+    def distance(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Tensor:
+        """Length of the change that `apply` really makes, as a fraction of high - low.
+
+        Args:
+            images: [N, C, *S] float32 inside `bounds`.
+            parameters: "noise" [N, C, *S].
+            bounds: (low, high) in image units.
+
+        Returns:
+            [N] float64, at most `eps` for projected parameters.
+        """
+        change = self.apply(images, parameters, bounds).detach().double() - images.double()
+        length = change.abs().flatten(1).amax(dim=1) if self.norm == "linf" else _euclidean(change)
+        return length / (bounds[1] - bounds[0])
+
+    def radii(self, bounds: Bounds) -> dict[str, float]:
+        """The radius of the ball.
+
+        Args:
+            bounds: (low, high) in image units.
+
+        Returns:
+            "noise": the radius in image units.
+        """
+        return {"noise": self._radius(bounds)}
+
+    def _radius(self, bounds: Bounds) -> float:
+        scale = bounds[1] - bounds[0]
+        radius = float32_at_most(self.eps * scale)
+        # The quotient that `distance` reports may round up; then the next smaller float32 is the radius.
+        return radius if radius / scale <= self.eps else float32_at_most(radius * (1 - 2.0**-30))
+
+
+def _euclidean(images: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(images.flatten(1), dim=1, dtype=torch.float64)
+    return length
+
+
+def _per_image(values: Tensor, ndim: int) -> Tensor:
+    return values.reshape(-1, *[1] * (ndim - 1))

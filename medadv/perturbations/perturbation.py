@@ -1,0 +1,60 @@
+"""What every perturbation can do: the protocol that attacks search through."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+Parameters = dict[str, Tensor]
+"""The tensors an attack searches over, by name; each float32 with one row per image."""
+
+Bounds = tuple[float, float]
+"""Lowest and highest possible value of an image, in image units."""
+
+
+class Draw(Protocol):
+    """Random numbers that depend on the example alone, not on the batch it is in."""
+
+    def uniform(self, shape: tuple[int, ...]) -> Tensor:
+        """Numbers in [-1, 1), [N, *shape] float32."""
+        ...
+
+    def normal(self, shape: tuple[int, ...]) -> Tensor:
+        """Standard normal numbers, [N, *shape] float32."""
+        ...
+
+
+class Perturbation(Protocol):
+    """A differentiable family of image changes with a budget; implementations are frozen dataclasses.
+
+    Images are [N, C, *S] float32 inside `bounds`, S of 2 or 3 axes.
+    """
+
+    def identity(self, images: Tensor) -> Parameters:
+        """The parameters that change nothing."""
+        ...
+
+    def random(self, images: Tensor, draw: Draw, bounds: Bounds) -> Parameters:
+        """Parameters drawn inside the budget."""
+        ...
+
+    def apply(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Tensor:
+        """The changed images [N, C, *S] float32, inside `bounds`; differentiable in the parameters."""
+        ...
+
+    def project(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Parameters:
+        """The parameters moved into the budget: what `apply` makes of them keeps it to the last bit in float32."""
+        ...
+
+    def penalty(self, images: Tensor, parameters: Parameters) -> Tensor:
+        """What is subtracted from the objective, [N], at least 0."""
+        ...
+
+    def distance(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Tensor:
+        """How much of the budget is used, in the budget's own units, [N] float64."""
+        ...
+
+    def radii(self, bounds: Bounds) -> dict[str, float]:
+        """For each parameter tensor, the length that step sizes are fractions of."""
+        ...
