@@ -127,7 +127,9 @@ class Victim:
         return f"Victim({type(self.module).__name__}, task={self.task.name}, bounds={self.bounds})"
 
     def _outputs(self, images: Tensor) -> Tensor:
-        outputs = self.module(self._normalise(images).to(self.dtype))
+        inputs = self._normalise(images).to(self.dtype)
+        # A module that works in place (a first ReLU, say) must not reach the caller's images.
+        outputs = self.module(inputs.clone() if inputs is images else inputs)
         if not isinstance(outputs, Tensor):
             raise TypeError(f"the model must return one tensor of logits, got {type(outputs).__name__}.")
         return outputs

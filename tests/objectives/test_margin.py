@@ -1,0 +1,32 @@
+import torch
+
+from medadv.objectives import Margin
+
+
+def test_is_the_best_wrong_logit_less_the_right_one():
+    logits = torch.tensor([[3.0, 1.0, 2.5], [3.0, 1.0, 2.5], [3.0, 1.0, 2.5]])
+    expected = torch.tensor([2.5 - 3.0, 3.0 - 1.0, 3.0 - 2.5])
+    assert torch.equal(Margin()(logits, torch.tensor([0, 1, 2])), expected)
+
+
+def test_is_above_zero_exactly_where_the_answer_is_wrong():
+    logits = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
+    targets = torch.arange(200) % 5
+    assert torch.equal(Margin()(logits, targets) > 0, logits.argmax(1) != targets)
+
+
+def test_works_with_two_classes():
+    assert Margin()(torch.tensor([[1.0, 4.0]]), torch.tensor([0])).item() == 3.0
+
+
+def test_gradient_touches_the_target_and_the_best_other_only():
+    logits = torch.tensor([[3.0, 1.0, 2.5, -1.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(Margin()(logits, torch.tensor([0])).sum(), logits)
+    assert gradient.tolist() == [[-1.0, 0.0, 1.0, 0.0]]
+
+
+def test_leaves_the_logits_alone():
+    logits = torch.randn(3, 4)
+    before = logits.clone()
+    Margin()(logits, torch.tensor([0, 1, 2]))
+    assert torch.equal(logits, before)
