@@ -17,3 +17,10 @@
 #define MEDADV_CLONES 0
 #define MEDADV_SIMD
 #endif
+
+// Before a loop whose iterations write to no memory that another one reads or writes.
+#if defined(__GNUC__) && !defined(__clang__)
+#define MEDADV_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define MEDADV_INDEPENDENT
+#endif

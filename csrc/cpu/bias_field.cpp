@@ -6,91 +6,105 @@
 namespace medadv::cpu {
 namespace {
 
-// The gain exp(B) of a block, row by row.
+// The gain exp(B) of a block.
 //
-// Where the field of a whole block stays within 1/2 of its middle m (a gain ratio of e, far more than a
-// scanner's), exp(B) = exp(m) exp(B - m), and the second factor needs no range reduction.
+// Where the field of the whole block stays within 1/2 of its middle m (a gain ratio of e, far more than a
+// scanner's), exp(B) = exp(m) exp(B - m), and the second factor needs no range reduction: `narrow`.
 template <typename T>
 struct BlockGain {
-  BlockPolynomials<T> polynomials;
-  std::vector<T> gain;
-  T scale = 1;
+  ControlRows<T> control;
   bool narrow = false;
+  T middle = 0;
+  T scale = 1;
 
-  explicit BlockGain(const SplineRows<T>& s) : polynomials(s), gain(padded(s.g.x.size)) {}
+  explicit BlockGain(const SplineRows<T>& s) : control(s) {}
 
   template <typename S>
-  void collapse(const SplineRows<T>& s, const Block& block, const S* c) {
-    polynomials.collapse(s, block, c);
+  void spread(const SplineRows<T>& s, const Block& block, const S* c) {
+    control.spread(s, block, c);
     if constexpr (std::is_same_v<T, float>) {
-      const T middle = (polynomials.low + polynomials.high) / 2, reach = polynomials.high - middle;
-      narrow = reach <= kExpReach * 0.999f && middle - polynomials.low <= kExpReach * 0.999f;
-      if (!narrow) return;
+      const T half = (control.high - control.low) / 2;
+      narrow = half <= kExpReach * 0.999f;  // false for NaN
+      middle = narrow ? control.low + half : T(0);
       scale = exp_anywhere(middle);
-      polynomials.shift(s, middle);
     }
-  }
-
-  const T* row(const SplineRows<T>& s, int32_t y) {
-    const int32_t n = int32_t(gain.size());
-    T* __restrict g = gain.data();
-    polynomials.evaluate(s, y, g);
-    if constexpr (std::is_same_v<T, float>) {
-      if (narrow) {
-        for (int32_t i = 0; i < n; ++i) g[i] = exp_near_zero(g[i]) * scale;
-        return g;
-      }
-    }
-    for (int32_t i = 0; i < n; ++i) g[i] = exp_anywhere(g[i]);
-    return g;
   }
 };
 
+// Calls body(i, gain) for every voxel of a row; a body touches voxel i alone.
+template <typename T, typename Body>
+void for_each_gain(const SplineRows<T>& s, const BlockGain<T>& gain, const FieldRow<T>& field, const Body& body) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (gain.narrow) {
+      const T scale = gain.scale;
+      MEDADV_INDEPENDENT
+      for (int32_t i = 0; i < s.g.x.size; ++i) body(i, exp_near_zero(field(i)) * scale);
+      return;
+    }
+  }
+  MEDADV_INDEPENDENT
+  for (int32_t i = 0; i < s.g.x.size; ++i) body(i, exp_anywhere(field(i)));
+}
+
+// Calls body(row, strip, field) for every row of a block.
+template <typename T, typename Body>
+void for_each_row(const SplineRows<T>& s, const BlockGain<T>& gain, const Block& block, const Strip& strip,
+                  const Body& body) {
+  for (int32_t row = strip.begin; row < strip.end; ++row)
+    body(row, FieldRow<T>(s, gain.control, block, strip, row, gain.middle));
+}
+
 template <typename T, typename S>
 MEDADV_SIMD void forward(const SplineRows<T>& s, const Block& block, const S* image, const S* c,
-                         BlockGain<T>& gains, S* out) {
-  gains.collapse(s, block, c);
-  const Strip& strip = s.strips[block.strip];
-  for (int32_t row = strip.begin; row < strip.end; ++row) {
-    const T* gain = gains.row(s, row);
-    const S* x = image + s.row_offset(block, row);
-    S* __restrict y = out + s.row_offset(block, row);
-    for (int32_t i = 0; i < s.g.x.size; ++i) y[i] = S(T(x[i]) * gain[i]);
-  }
+                         BlockGain<T>& gain, S* out) {
+  gain.spread(s, block, c);
+  for (int32_t n = block.band->begin; n < block.band->end; ++n)
+    for_each_row(s, gain, block, s.strips[n], [&](int32_t row, const FieldRow<T>& field) {
+      const S* x = image + s.row_offset(block, row);
+      S* __restrict y = out + s.row_offset(block, row);
+      for_each_gain(s, gain, field, [=](int32_t i, T g) { y[i] = S(T(x[i]) * g); });
+    });
 }
 
 template <typename T, typename S>
 MEDADV_SIMD void backward(const SplineRows<T>& s, int64_t index, const S* grad, const S* image, const S* c,
-                          BlockGain<T>& gains, typename SplineAdjoint<T>::Scratch& scratch,
+                          BlockGain<T>& gain, typename SplineAdjoint<T>::Scratch& scratch,
                           SplineAdjoint<T>& adjoint, S* grad_image) {
   const Block block = s.block(index);
-  gains.collapse(s, block, c);
-  const Strip& strip = s.strips[block.strip];
-  for (int32_t row = strip.begin; row < strip.end; ++row) {
-    const T* gain = gains.row(s, row);
-    const S *g = grad + s.row_offset(block, row), *x = image + s.row_offset(block, row);
-    S* __restrict dx = grad_image + s.row_offset(block, row);
-    T* __restrict force = scratch.row(row - strip.begin);
-    for (int32_t i = 0; i < s.g.x.size; ++i) {
-      const T d = T(g[i]) * gain[i];
-      dx[i] = S(d);
-      force[i] = d * T(x[i]);
-    }
+  gain.spread(s, block, c);
+  scratch.clear(*block.band);
+  for (int32_t n = block.band->begin; n < block.band->end; ++n) {
+    const Strip& strip = s.strips[n];
+    for_each_row(s, gain, block, strip, [&](int32_t row, const FieldRow<T>& field) {
+      const S *d = grad + s.row_offset(block, row), *x = image + s.row_offset(block, row);
+      S* __restrict dx = grad_image + s.row_offset(block, row);
+      T* __restrict force = scratch.row(row - strip.begin);
+      for_each_gain(s, gain, field, [=](int32_t i, T g) {
+        const T through = T(d[i]) * g;
+        dx[i] = S(through);
+        force[i] = through * T(x[i]);
+      });
+    });
+    adjoint.add_strip(*block.band, strip, scratch);
   }
-  adjoint.reduce(index, scratch);
+  adjoint.finish(index, scratch);
 }
 
 template <typename T, typename S>
 MEDADV_SIMD void lattice_backward(const SplineRows<T>& s, int64_t index, const S* grad, const S* out,
                                   typename SplineAdjoint<T>::Scratch& scratch, SplineAdjoint<T>& adjoint) {
   const Block block = s.block(index);
-  const Strip& strip = s.strips[block.strip];
-  for (int32_t row = strip.begin; row < strip.end; ++row) {
-    const S *g = grad + s.row_offset(block, row), *y = out + s.row_offset(block, row);
-    T* __restrict force = scratch.row(row - strip.begin);
-    for (int32_t i = 0; i < s.g.x.size; ++i) force[i] = T(g[i]) * T(y[i]);
+  scratch.clear(*block.band);
+  for (int32_t n = block.band->begin; n < block.band->end; ++n) {
+    const Strip& strip = s.strips[n];
+    for (int32_t row = strip.begin; row < strip.end; ++row) {
+      const S *d = grad + s.row_offset(block, row), *y = out + s.row_offset(block, row);
+      T* __restrict force = scratch.row(row - strip.begin);
+      for (int32_t i = 0; i < s.g.x.size; ++i) force[i] = T(d[i]) * T(y[i]);
+    }
+    adjoint.add_strip(*block.band, strip, scratch);
   }
-  adjoint.reduce(index, scratch);
+  adjoint.finish(index, scratch);
 }
 
 }  // namespace

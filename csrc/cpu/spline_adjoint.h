@@ -1,13 +1,15 @@
 // The gradient to a B-spline lattice on the CPU: weights times forces (gradients to the field), summed.
 //
-// Separable and in a fixed order: the rows of a block are summed over the height weights first (all voxels
-// of a row at once), then over the row; every block leaves 4 x Gx partial sums, and one owner per plane of
-// control points gathers those. No atomics, and the same bits for any number of threads.
+// Separable and in a fixed order: the rows of a strip are summed over the height weights first (all voxels
+// of a row at once), a band's sums over the width weights next; every block leaves partial sums of its
+// control rows, and one owner per plane of control points gathers those. No atomics, and the same bits for
+// any number of threads.
 #pragma once
 
 #include <vector>
 
 #include "core/bias_field.h"
+#include "core/spline_field.h"
 #include "cpu/spline_rows.h"
 
 namespace medadv::cpu {
@@ -15,24 +17,52 @@ namespace medadv::cpu {
 template <typename T>
 class SplineAdjoint {
  public:
-  SplineAdjoint(const SplineRows<T>& rows, Channels channels)
-      : s_(rows), channels_(channels), partial_(size_t(rows.blocks(channels.count)) * 4 * rows.g.x.knots) {}
-
-  // Rows of forces of one block, and their sums over the height weights.
+  // What one thread needs: the forces of a strip, and the sums of a band over the height weights.
   struct Scratch {
     int32_t stride;
     std::vector<T> force, columns;
 
-    explicit Scratch(const SplineRows<T>& s)
-        : stride(padded(s.g.x.size)), force(size_t(kRows) * stride), columns(size_t(4) * stride) {}
+    explicit Scratch(const SplineRows<T>& s) : stride(s.stride), force(size_t(kStripRows) * stride) {}
     T* row(int32_t i) { return &force[size_t(i) * stride]; }
+    void clear(const Band& band) { columns.assign(size_t(band.knots) * stride, T(0)); }
   };
 
-  // Sums the forces of one block.
-  void reduce(int64_t index, Scratch& scratch) {
-    const Strip& strip = s_.strips[s_.block(index).strip];
-    sum_rows(strip, scratch);
-    sum_columns(scratch, &partial_[size_t(index) * 4 * s_.g.x.knots]);
+  SplineAdjoint(const SplineRows<T>& rows, Channels channels)
+      : s_(rows), channels_(channels),
+        partial_(size_t(rows.planes(channels.count) * rows.knot_rows) * rows.g.x.knots) {}
+
+  // Adds the forces of one strip to the band's sums.
+  void add_strip(const Band& band, const Strip& strip, Scratch& scratch) const {
+    typedef T Pack __attribute__((vector_size(kPack * sizeof(T)), aligned(alignof(T)), may_alias));
+    const int32_t stride = scratch.stride;
+    T* columns = &scratch.columns[size_t(strip.cell - band.knot) * stride];
+    for (int32_t x = 0; x < stride; x += kPack) {
+      Pack* out[4];
+      for (int32_t b = 0; b < 4; ++b) out[b] = reinterpret_cast<Pack*>(columns + b * stride + x);
+      Pack sum0 = *out[0], sum1 = *out[1], sum2 = *out[2], sum3 = *out[3];
+      const T* force = scratch.force.data() + x;
+      for (int32_t row = strip.begin; row < strip.end; ++row, force += stride) {
+        const T* w = s_.y[row].w;
+        const Pack f = *reinterpret_cast<const Pack*>(force);
+        sum0 += w[0] * f;
+        sum1 += w[1] * f;
+        sum2 += w[2] * f;
+        sum3 += w[3] * f;
+      }
+      *out[0] = sum0;
+      *out[1] = sum1;
+      *out[2] = sum2;
+      *out[3] = sum3;
+    }
+  }
+
+  // Leaves the partial sums of a block.
+  void finish(int64_t index, const Scratch& scratch) {
+    const Block block = s_.block(index);
+    const int64_t knots = s_.g.x.knots;
+    T* partial = partial_of(block.channel * s_.g.z.size + block.z) + block.band->offset * knots;
+    for (int32_t b = 0; b < block.band->knots; ++b)
+      sum_row(&scratch.columns[size_t(b) * scratch.stride], partial + b * knots);
   }
 
   int64_t planes() const { return channels_.count / channels_.per_knot * s_.g.z.knots; }
@@ -50,48 +80,25 @@ class SplineAdjoint {
   }
 
  private:
-  void sum_rows(const Strip& strip, Scratch& scratch) const {
-    typedef T Pack __attribute__((vector_size(kPack * sizeof(T)), aligned(alignof(T)), may_alias));
-    const int32_t stride = scratch.stride;
-    for (int32_t x = 0; x + kPack <= stride; x += kPack) {
-      Pack sum0{}, sum1{}, sum2{}, sum3{};
-      const T* force = scratch.force.data() + x;
-      for (int32_t row = strip.begin; row < strip.end; ++row, force += stride) {
-        const T* w = s_.y[row].w;
-        const Pack f = *reinterpret_cast<const Pack*>(force);
-        sum0 += w[0] * f;
-        sum1 += w[1] * f;
-        sum2 += w[2] * f;
-        sum3 += w[3] * f;
-      }
-      T* out = scratch.columns.data() + x;
-      *reinterpret_cast<Pack*>(out) = sum0;
-      *reinterpret_cast<Pack*>(out + stride) = sum1;
-      *reinterpret_cast<Pack*>(out + 2 * stride) = sum2;
-      *reinterpret_cast<Pack*>(out + 3 * stride) = sum3;
-    }
-  }
+  T* partial_of(int64_t plane) { return &partial_[size_t(plane * s_.knot_rows * s_.g.x.knots)]; }
+  const T* partial_of(int64_t plane) const { return &partial_[size_t(plane * s_.knot_rows * s_.g.x.knots)]; }
 
-  void sum_columns(const Scratch& scratch, T* partial) const {
+  // Sums a row of columns over the width weights.
+  void sum_row(const T* column, T* partial) const {
     typedef T Four __attribute__((vector_size(4 * sizeof(T)), aligned(alignof(T)), may_alias));
-    const int32_t knots = s_.g.x.knots, stride = scratch.stride;
-    const T* column = scratch.columns.data();
-    std::fill(partial, partial + 4 * knots, T(0));
+    std::fill(partial, partial + s_.g.x.knots, T(0));
+    const T* w = s_.wx.data();
     for (int32_t cell = 0; cell < s_.g.x.cells(); ++cell) {
-      Four sum0{}, sum1{}, sum2{}, sum3{};
-      for (int32_t i = s_.begin[cell]; i < s_.begin[cell + 1]; ++i) {
-        const Four w = *reinterpret_cast<const Four*>(&s_.wx[size_t(i) * 4]);
-        sum0 += w * column[i];
-        sum1 += w * column[i + stride];
-        sum2 += w * column[i + 2 * stride];
-        sum3 += w * column[i + 3 * stride];
+      Four even{}, odd{};
+      const int32_t end = s_.begin[cell + 1];
+      int32_t i = s_.begin[cell];
+      for (; i + 1 < end; i += 2) {
+        even += *reinterpret_cast<const Four*>(w + size_t(i) * 4) * column[i];
+        odd += *reinterpret_cast<const Four*>(w + size_t(i) * 4 + 4) * column[i + 1];
       }
-      for (int32_t k = 0; k < 4; ++k) {
-        partial[cell + k] += sum0[k];
-        partial[knots + cell + k] += sum1[k];
-        partial[2 * knots + cell + k] += sum2[k];
-        partial[3 * knots + cell + k] += sum3[k];
-      }
+      if (i < end) even += *reinterpret_cast<const Four*>(w + size_t(i) * 4) * column[i];
+      even += odd;
+      for (int32_t k = 0; k < 4; ++k) partial[cell + k] += even[k];
     }
   }
 
@@ -100,22 +107,22 @@ class SplineAdjoint {
     std::fill(plane, plane + int64_t(g.y.knots) * g.x.knots, T(0));
     for (int64_t channel = lattice * channels_.per_knot; channel < (lattice + 1) * channels_.per_knot; ++channel)
       for (int32_t z = reach_begin(g.z, kz); z < reach_end(g.z, kz); ++z)
-        add_plane(channel, z, s_.z[z].w[kz - s_.z[z].cell], plane);
+        add_plane(channel * g.z.size + z, s_.z[z].w[kz - s_.z[z].cell], plane);
   }
 
-  void add_plane(int64_t channel, int32_t z, T weight, T* plane) const {
-    const int64_t strips = int64_t(s_.strips.size()), knots = s_.g.x.knots;
-    const T* partial = &partial_[size_t((channel * s_.g.z.size + z) * strips * 4 * knots)];
-    for (const Strip& strip : s_.strips) {
-      T* rows = plane + strip.cell * knots;
-      for (int64_t i = 0; i < 4 * knots; ++i) rows[i] += weight * partial[i];
-      partial += 4 * knots;
+  void add_plane(int64_t from, T weight, T* plane) const {
+    const int64_t knots = s_.g.x.knots;
+    const T* partial = partial_of(from);
+    for (const Band& band : s_.bands) {
+      T* __restrict rows = plane + band.knot * knots;
+      for (int64_t i = 0; i < band.knots * knots; ++i) rows[i] += weight * partial[i];
+      partial += band.knots * knots;
     }
   }
 
   const SplineRows<T>& s_;
   Channels channels_;
-  std::vector<T> partial_;  // [block, 4, Gx]
+  std::vector<T> partial_;  // [plane, control row of a band, Gx]
 };
 
 }  // namespace medadv::cpu

@@ -6,14 +6,15 @@ namespace medadv::cpu {
 namespace {
 
 template <typename T, typename S>
-MEDADV_SIMD void field_of_block(const SplineRows<T>& s, const Block& block, const S* c,
-                                BlockPolynomials<T>& polynomials, T* field, S* out) {
-  polynomials.collapse(s, block, c + block.channel * s.g.knots());
-  const Strip& strip = s.strips[block.strip];
-  for (int32_t row = strip.begin; row < strip.end; ++row) {
-    polynomials.evaluate(s, row, field);
-    S* y = out + s.row_offset(block, row);
-    for (int32_t i = 0; i < s.g.x.size; ++i) y[i] = S(field[i]);
+MEDADV_SIMD void forward(const SplineRows<T>& s, const Block& block, const S* c, ControlRows<T>& control, S* out) {
+  control.spread(s, block, c + block.channel * s.g.knots());
+  for (int32_t n = block.band->begin; n < block.band->end; ++n) {
+    const Strip& strip = s.strips[n];
+    for (int32_t row = strip.begin; row < strip.end; ++row) {
+      const FieldRow<T> field(s, control, block, strip, row);
+      S* __restrict y = out + s.row_offset(block, row);
+      for (int32_t i = 0; i < s.g.x.size; ++i) y[i] = S(field(i));
+    }
   }
 }
 
@@ -21,22 +22,25 @@ template <typename T, typename S>
 MEDADV_SIMD void adjoint_of_block(const SplineRows<T>& s, int64_t index, const S* grad,
                                   typename SplineAdjoint<T>::Scratch& scratch, SplineAdjoint<T>& adjoint) {
   const Block block = s.block(index);
-  const Strip& strip = s.strips[block.strip];
-  for (int32_t row = strip.begin; row < strip.end; ++row) {
-    const S* g = grad + s.row_offset(block, row);
-    T* __restrict force = scratch.row(row - strip.begin);
-    for (int32_t i = 0; i < s.g.x.size; ++i) force[i] = T(g[i]);
+  scratch.clear(*block.band);
+  for (int32_t n = block.band->begin; n < block.band->end; ++n) {
+    const Strip& strip = s.strips[n];
+    for (int32_t row = strip.begin; row < strip.end; ++row) {
+      const S* d = grad + s.row_offset(block, row);
+      T* __restrict force = scratch.row(row - strip.begin);
+      for (int32_t i = 0; i < s.g.x.size; ++i) force[i] = T(d[i]);
+    }
+    adjoint.add_strip(*block.band, strip, scratch);
   }
-  adjoint.reduce(index, scratch);
+  adjoint.finish(index, scratch);
 }
 
 }  // namespace
 
 template <typename T, typename S>
 void SplineField<T, S>::run(int64_t first, int64_t last) const {
-  BlockPolynomials<T> polynomials(s_);
-  std::vector<T> field(padded(s_.g.x.size));
-  for (int64_t b = first; b < last; ++b) field_of_block(s_, s_.block(b), c_, polynomials, field.data(), out_);
+  ControlRows<T> control(s_);
+  for (int64_t b = first; b < last; ++b) forward(s_, s_.block(b), c_, control, out_);
 }
 
 template <typename T, typename S>

@@ -1,9 +1,9 @@
 // Cubic B-spline fields on the CPU, row by row.
 //
-// The work is cut into blocks: one channel, one plane, and the rows of a plane (at most kRows) that lie in
-// one cell of the height axis. All rows of a block are combinations of the same four rows of control
-// points, so these are turned into cell polynomials once per block; a voxel then costs three multiply-adds.
-// Blocks are the unit of threading and of summation: results do not depend on the number of threads.
+// The work is cut into blocks: a band of consecutive rows in one plane of one channel. The control points
+// of a block are first summed over depth and spread along the width, once for all rows of the band; a row
+// of the field is then a combination of four of these, in one long loop. Blocks are the unit of threading
+// and of summation, and depend on the geometry alone: so do the bits of every result.
 #pragma once
 
 #include <algorithm>
@@ -15,22 +15,29 @@
 namespace medadv::cpu {
 
 // Inner loops run over whole packs, past the end of a cell (the next cell overwrites) and of a row (rows of
-// scratch are padded), so that none of them has a scalar remainder.
+// scratch are padded), so that they have no scalar remainder.
 inline constexpr int32_t kPack = 16;
-inline constexpr int32_t kRows = 32;
+inline constexpr int32_t kStripRows = 32;
+inline constexpr int64_t kBandVoxels = 1 << 14;
 
 inline int32_t padded(int32_t n) { return (n + kPack - 1) / kPack * kPack + kPack; }
 
-// Rows [begin, end) of the cell `cell` of the height axis.
+// Rows [begin, end), all in the cell `cell` of the height axis; at most kStripRows.
 struct Strip {
   int32_t cell, begin, end;
 };
 
-// One block: its channel, its plane, and its strip.
+// Strips [begin, end), which the control rows [knot, knot + knots) reach.
+struct Band {
+  int32_t begin, end;
+  int32_t knot, knots;
+  int64_t offset;  // of its partial sums within those of a plane, in control rows
+};
+
 struct Block {
   int64_t channel;
   int32_t z;
-  int32_t strip;
+  const Band* band;
 };
 
 template <typename T>
@@ -41,18 +48,20 @@ struct Taps {
 
 // What depends on the geometry alone, tabulated once per call and shared by all threads.
 template <typename T>
-struct SplineRows {
-  Lattice g;
-  int32_t cells;                // padded number of cells along a row: the stride of a coefficient
+class SplineRows {
+ public:
+  const Lattice g;
+  const int32_t stride;         // of a row of scratch
   std::vector<T> t;             // position of every voxel of a row in its cell, padded
   std::vector<T> wx;            // [W, 4] weights of every voxel of a row
   std::vector<int32_t> begin;   // first voxel of every cell along a row, and the end
   std::vector<Taps<T>> y, z;    // per row and per plane
   std::vector<Strip> strips;
+  std::vector<Band> bands;
+  int64_t knot_rows = 0;        // control rows of all bands of a plane
 
   explicit SplineRows(const Lattice& lattice)
-      : g(lattice), cells(padded(g.x.cells()) - kPack), t(padded(g.x.size)), wx(size_t(g.x.size) * 4),
-        y(g.y.size), z(g.z.size) {
+      : g(lattice), stride(padded(g.x.size)), t(stride), wx(size_t(g.x.size) * 4), y(g.y.size), z(g.z.size) {
     for (int32_t i = 0; i < g.x.size; ++i) {
       g.x.locate(i, t[i]);
       g.x.stencil(i, &wx[size_t(i) * 4]);
@@ -60,78 +69,103 @@ struct SplineRows {
     for (int32_t cell = 0; cell <= g.x.cells(); ++cell) begin.push_back(g.x.begin(cell));
     for (int32_t i = 0; i < g.y.size; ++i) y[i].cell = g.y.stencil(i, y[i].w);
     for (int32_t i = 0; i < g.z.size; ++i) z[i].cell = g.z.stencil(i, z[i].w);
-    for (int32_t cell = 0; cell < g.y.cells(); ++cell)
-      for (int32_t row = g.y.begin(cell); row < g.y.begin(cell + 1); row += kRows)
-        strips.push_back({cell, row, std::min(row + kRows, g.y.begin(cell + 1))});
+    cut();
   }
 
-  int64_t blocks(int64_t channels) const { return channels * g.z.size * int64_t(strips.size()); }
+  int64_t planes(int64_t channels) const { return channels * g.z.size; }
+  int64_t blocks(int64_t channels) const { return planes(channels) * int64_t(bands.size()); }
 
   Block block(int64_t index) const {
-    const int64_t n = int64_t(strips.size()), plane = index / n;
-    return {plane / g.z.size, int32_t(plane % g.z.size), int32_t(index % n)};
+    const int64_t n = int64_t(bands.size()), plane = index / n;
+    return {plane / g.z.size, int32_t(plane % g.z.size), &bands[index % n]};
   }
 
   int64_t row_offset(const Block& b, int32_t row) const {
     return ((b.channel * g.z.size + b.z) * g.y.size + row) * g.x.size;
   }
+
+ private:
+  void cut() {
+    for (int32_t cell = 0; cell < g.y.cells(); ++cell)
+      for (int32_t row = g.y.begin(cell); row < g.y.begin(cell + 1); row += kStripRows)
+        strips.push_back({cell, row, std::min(row + kStripRows, g.y.begin(cell + 1))});
+    for (int32_t first = 0, last; first < int32_t(strips.size()); first = last) {
+      last = first + 1;
+      while (last < int32_t(strips.size()) &&
+             int64_t(strips[last].end - strips[first].begin) * g.x.size <= kBandVoxels)
+        ++last;
+      const int32_t knot = strips[first].cell, knots = strips[last - 1].cell + 4 - knot;
+      bands.push_back({first, last, knot, knots, knot_rows});
+      knot_rows += knots;
+    }
+  }
 };
 
-// The polynomials of one block: power j of cell x under control row b is at [b][j][x].
+// The control rows of a block, summed over depth and spread along the width.
 template <typename T>
-struct BlockPolynomials {
-  std::vector<T> line, power, coefficients;
-  T low, high;  // bounds of the field in the block: a spline stays in the hull of its control points
+struct ControlRows {
+  int32_t stride;
+  std::vector<T> line, rows;  // [Gx], [knots, stride]
+  T low = 0, high = 0;        // bounds of the field: a spline stays in the hull of its control points
 
-  explicit BlockPolynomials(const SplineRows<T>& s)
-      : line(s.g.x.knots), power(size_t(16) * s.cells), coefficients(size_t(4) * s.cells) {}
+  explicit ControlRows(const SplineRows<T>& s) : stride(s.stride), line(s.g.x.knots) {}
+
+  const T* row(const Strip& strip, const Band& band, int32_t b) const {
+    return &rows[size_t(strip.cell - band.knot + b) * stride];
+  }
 
   // c: one channel of the lattice.
   template <typename S>
-  void collapse(const SplineRows<T>& s, const Block& block, const S* c) {
-    const Taps<T>& z = s.z[block.z];
-    const int32_t cell = s.strips[block.strip].cell, knots = s.g.x.knots;
-    for (int32_t b = 0; b < 4; ++b) {
-      for (int32_t k = 0; k < knots; ++k) line[k] = 0;
-      for (int32_t a = 0; a < s.g.z.taps(); ++a) {
-        const S* row = c + (int64_t(z.cell + a) * s.g.y.knots + cell + b) * knots;
-        for (int32_t k = 0; k < knots; ++k) line[k] += z.w[a] * T(row[k]);
-      }
+  void spread(const SplineRows<T>& s, const Block& block, const S* c) {
+    const Band& band = *block.band;
+    rows.resize(std::max(rows.size(), size_t(band.knots) * stride));
+    for (int32_t b = 0; b < band.knots; ++b) {
+      sum_depth(s, s.z[block.z], c + int64_t(band.knot + b) * s.g.x.knots);
       if (b == 0) low = high = line[0];
-      for (int32_t k = 0; k < knots; ++k) {
-        low = line[k] < low ? line[k] : low;
-        high = line[k] > high ? line[k] : high;
+      for (const T value : line) {
+        low = value < low ? value : low;
+        high = value > high ? value : high;
       }
-      T* out = &power[size_t(b) * 4 * s.cells];
-      for (int32_t x = 0; x < s.g.x.cells(); ++x) {
-        T p[4];
-        cubic_coefficients(line[x], line[x + 1], line[x + 2], line[x + 3], p);
-        for (int32_t j = 0; j < 4; ++j) out[j * s.cells + x] = p[j];
-      }
+      spread_line(s, &rows[size_t(b) * stride]);
     }
   }
 
-  // Subtracts a constant from the field; the weights of every row sum to one.
-  void shift(const SplineRows<T>& s, T constant) {
-    for (int32_t b = 0; b < 4; ++b)
-      for (int32_t x = 0; x < s.g.x.cells(); ++x) power[size_t(b) * 4 * s.cells + x] -= constant;
+ private:
+  template <typename S>
+  void sum_depth(const SplineRows<T>& s, const Taps<T>& z, const S* c) {
+    const int32_t knots = s.g.x.knots;
+    const int64_t plane = int64_t(s.g.y.knots) * knots;
+    T* __restrict sum = line.data();
+    for (int32_t k = 0; k < knots; ++k) sum[k] = z.w[0] * T(c[z.cell * plane + k]);
+    for (int32_t a = 1; a < s.g.z.taps(); ++a)
+      for (int32_t k = 0; k < knots; ++k) sum[k] += z.w[a] * T(c[(z.cell + a) * plane + k]);
   }
 
-  // The field along one row; `field` is padded.
-  void evaluate(const SplineRows<T>& s, int32_t row, T* __restrict field) {
-    const T* w = s.y[row].w;
-    const size_t n = size_t(4) * s.cells;
-    const T *p0 = power.data(), *p1 = p0 + n, *p2 = p1 + n, *p3 = p2 + n;
-    T* __restrict a = coefficients.data();
-    for (size_t i = 0; i < n; ++i) a[i] = w[0] * p0[i] + w[1] * p1[i] + w[2] * p2[i] + w[3] * p3[i];
+  void spread_line(const SplineRows<T>& s, T* __restrict out) const {
     const T* t = s.t.data();
     for (int32_t x = 0; x < s.g.x.cells(); ++x) {
-      const T a0 = a[x], a1 = a[x + s.cells], a2 = a[x + 2 * s.cells], a3 = a[x + 3 * s.cells];
+      T p[4];
+      cubic_coefficients(line[x], line[x + 1], line[x + 2], line[x + 3], p);
       for (int32_t i = s.begin[x]; i < s.begin[x + 1]; i += kPack)
         for (int32_t l = 0; l < kPack; ++l)
-          field[i + l] = a0 + t[i + l] * (a1 + t[i + l] * (a2 + t[i + l] * a3));
+          out[i + l] = p[0] + t[i + l] * (p[1] + t[i + l] * (p[2] + t[i + l] * p[3]));
     }
   }
+};
+
+// One row of the field: w0 e0 + w1 e1 + w2 e2 + w3 e3 - offset.
+template <typename T>
+struct FieldRow {
+  const T *e0, *e1, *e2, *e3;
+  T w0, w1, w2, w3, offset;
+
+  FieldRow(const SplineRows<T>& s, const ControlRows<T>& control, const Block& block, const Strip& strip,
+           int32_t row, T minus = 0)
+      : e0(control.row(strip, *block.band, 0)), e1(e0 + control.stride), e2(e1 + control.stride),
+        e3(e2 + control.stride), w0(s.y[row].w[0]), w1(s.y[row].w[1]), w2(s.y[row].w[2]), w3(s.y[row].w[3]),
+        offset(minus) {}
+
+  T operator()(int32_t i) const { return w3 * e3[i] + (w2 * e2[i] + (w1 * e1[i] + (w0 * e0[i] - offset))); }
 };
 
 }  // namespace medadv::cpu

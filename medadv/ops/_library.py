@@ -15,9 +15,7 @@ _LIBRARIES = Path(__file__).parents[1] / "lib"
 def _load() -> bool:
     cpu, cuda = _LIBRARIES / "libmedadv.so", _LIBRARIES / "libmedadv_cuda.so"
     if not cpu.exists():
-        raise ImportError(
-            "medadv's compiled operators were not found: install the package (pip install -e .) first"
-        )
+        raise ImportError("medadv's compiled operators were not found: install the package (pip install -e .) first")
     torch.ops.load_library(cpu)
     if torch.version.cuda is None or not cuda.exists():
         return False

@@ -51,9 +51,7 @@ def contiguous_like(tensor: Tensor) -> Tensor:
     return torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
 
-def register_gradient(
-    op: str, backward: Callable[..., Any], keep: Callable[[Any, Sequence[Any], Any], None]
-) -> None:
+def register_gradient(op: str, backward: Callable[..., Any], keep: Callable[[Any, Sequence[Any], Any], None]) -> None:
     """Register a gradient formula; ``keep(ctx, inputs, output)`` saves what it needs."""
 
     def setup_context(ctx: Any, inputs: Sequence[Any], output: Any) -> None:

@@ -50,9 +50,7 @@ def bending_energy(lattice: Tensor, size: Sequence[int], voxel_size: float | Seq
     return total if lattice.dtype == torch.float64 else total.float()
 
 
-def _cell_lengths(
-    knots: Sequence[int], size: Sequence[int], voxel_size: float | Sequence[float]
-) -> list[float]:
+def _cell_lengths(knots: Sequence[int], size: Sequence[int], voxel_size: float | Sequence[float]) -> list[float]:
     lengths = [float(voxel_size)] * len(size) if isinstance(voxel_size, (int, float)) else list(voxel_size)
     if not len(knots) == len(size) == len(lengths):
         raise ValueError(
@@ -84,9 +82,7 @@ def _keep(ctx: Any, inputs: Sequence[Any], output: tuple[Tensor, Tensor]) -> Non
     ctx.save_for_backward(output[1])
 
 
-def _backward(
-    ctx: Any, grad_energy: Tensor | None, grad_gradient: Tensor | None
-) -> tuple[Tensor | None, None]:
+def _backward(ctx: Any, grad_energy: Tensor | None, grad_gradient: Tensor | None) -> tuple[Tensor | None, None]:
     (gradient,) = ctx.saved_tensors
     total = None
     if grad_energy is not None:

@@ -74,7 +74,7 @@ def _(grad: Tensor, out: Tensor, lattice: Tensor) -> Tensor:
 
 def _keep_bias_field(ctx: Any, inputs: Sequence[Tensor], output: Tensor) -> None:
     image, lattice = inputs
-    wants_image, wants_lattice = ctx.needs_input_grad
+    wants_image, wants_lattice = ctx.needs_input_grad[:2]
     if wants_image and wants_lattice:
         ctx.save_for_backward(image, lattice)
     else:
@@ -83,7 +83,7 @@ def _keep_bias_field(ctx: Any, inputs: Sequence[Tensor], output: Tensor) -> None
 
 def _bias_field_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
     saved, lattice = ctx.saved_tensors
-    wants_image, wants_lattice = ctx.needs_input_grad
+    wants_image, wants_lattice = ctx.needs_input_grad[:2]
     if wants_image and wants_lattice:
         grads: tuple[Tensor, Tensor] = torch.ops.medadv.bias_field_backward(grad, saved, lattice)
         return grads

@@ -28,9 +28,7 @@ def lattice_shape(size: Sequence[int], spacing: float | Sequence[float]) -> tupl
         >>> lattice_shape((1, 33, 65), (16, 16, 32))
         (4, 5, 5)
     """
-    spacings = (
-        [float(spacing)] * len(size) if isinstance(spacing, (int, float)) else [float(s) for s in spacing]
-    )
+    spacings = [float(spacing)] * len(size) if isinstance(spacing, (int, float)) else [float(s) for s in spacing]
     if len(spacings) != len(size):
         raise ValueError(
             f"lattice_shape: spacing must be one number or one per axis of size ({len(size)}), got {len(spacings)}"
