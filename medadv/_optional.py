@@ -32,6 +32,4 @@ def require(module: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != library:
             raise
-        raise ImportError(
-            f'{library} is not installed: pip install "medadv[{extra}]"', name=library
-        ) from None
+        raise ImportError(f'{library} is not installed: pip install "medadv[{extra}]"', name=library) from None

@@ -13,9 +13,7 @@ MAX_PIXELS = 2**26
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
-def conform(
-    image: NDArray[np.float32], size: tuple[int, int] | None, channels: int | None
-) -> NDArray[np.float32]:
+def conform(image: NDArray[np.float32], size: tuple[int, int] | None, channels: int | None) -> NDArray[np.float32]:
     """An image with the wanted size and channels; None leaves either as it is.
 
     Args:

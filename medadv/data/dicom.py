@@ -135,9 +135,7 @@ def _channels_first(path: Path, colour: NDArray[np.float64]) -> NDArray[np.float
     return np.asarray(colour.transpose(2, 0, 1))
 
 
-def _grey(
-    path: Path, dataset: Any, stored: NDArray[Any], window: tuple[float, float] | None
-) -> NDArray[np.float64]:
+def _grey(path: Path, dataset: Any, stored: NDArray[Any], window: tuple[float, float] | None) -> NDArray[np.float64]:
     if stored.ndim != 2:
         raise DataError(f"{path}: one grey channel expected, got an array {list(stored.shape)}")
     pixels = require("pydicom.pixels", extra="medical")
@@ -153,7 +151,7 @@ def _grey(
     low, high = _full_range(dataset)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise DataError(f"{path}: rescaling maps all values to one (slope {dataset.get('RescaleSlope')})")
-    return (values - low) / (high - low)
+    return np.asarray((values - low) / (high - low))
 
 
 def _first(value: Any) -> float:

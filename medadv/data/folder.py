@@ -61,9 +61,7 @@ def _classes(path: Path) -> list[Path]:
         raise DataError(f"{path}: the folder is empty, one sub-folder of images per class expected")
     for entry in entries:
         if not entry.is_dir():
-            raise DataError(
-                f"{entry}: a file beside the class folders, one sub-folder of images per class expected"
-            )
+            raise DataError(f"{entry}: a file beside the class folders, one sub-folder of images per class expected")
     if len(entries) == 1:
         raise DataError(f"{path}: only one class, {entries[0].name!r}; at least two sub-folders expected")
     return entries
@@ -78,9 +76,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _read_file(file: Path, window: tuple[float, float] | None) -> NDArray[np.float32]:
     if not file.is_file():
-        raise DataError(
-            f"{file}: an image file expected inside a class folder, got a folder or a special file"
-        )
+        raise DataError(f"{file}: an image file expected inside a class folder, got a folder or a special file")
     with file.open("rb") as stream:
         start = stream.read(DICOM_MAGIC_OFFSET + len(DICOM_MAGIC))
     if start[DICOM_MAGIC_OFFSET:] == DICOM_MAGIC or file.suffix.lower() in DICOM_SUFFIXES:
@@ -92,16 +88,10 @@ def _read_file(file: Path, window: tuple[float, float] | None) -> NDArray[np.flo
     return read_image_file(file)
 
 
-def _check_alike(
-    first: Path, first_image: NDArray[np.float32], file: Path, image: NDArray[np.float32]
-) -> None:
+def _check_alike(first: Path, first_image: NDArray[np.float32], file: Path, image: NDArray[np.float32]) -> None:
     if first_image.shape[1:] != image.shape[1:]:
         sizes = [" x ".join(map(str, array.shape[1:])) for array in (first_image, image)]
-        raise DataError(
-            f"images differ in size: {first} is {sizes[0]}, {file} is {sizes[1]}; give --size H W"
-        )
+        raise DataError(f"images differ in size: {first} is {sizes[0]}, {file} is {sizes[1]}; give --size H W")
     if len(first_image) != len(image):
         kinds = ["grey" if len(array) == 1 else "colour" for array in (first_image, image)]
-        raise DataError(
-            f"images differ in channels: {first} is {kinds[0]}, {file} is {kinds[1]}; give --channels 1"
-        )
+        raise DataError(f"images differ in channels: {first} is {kinds[0]}, {file} is {kinds[1]}; give --channels 1")

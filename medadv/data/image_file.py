@@ -69,9 +69,7 @@ def _to_float(path: Path, picture: Any) -> NDArray[np.float32]:
     if picture.mode in ("LA", "RGBA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA") if picture.mode != "LA" else picture
         if picture.getchannel("A").getextrema() != (255, 255):
-            raise DataError(
-                f"{path}: partly transparent, so its grey values depend on a background; flatten it"
-            )
+            raise DataError(f"{path}: partly transparent, so its grey values depend on a background; flatten it")
         picture = picture.convert("L" if picture.mode == "LA" else "RGB")
     if picture.mode == "P":
         picture = picture.convert("RGB")

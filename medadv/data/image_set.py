@@ -57,9 +57,7 @@ class ImageSet:
 
     def _check_images(self) -> None:
         if self.images.dtype != np.float32 or self.images.ndim != 4:
-            raise DataError(
-                f"images must be float32 [N, C, H, W], got {self.images.dtype} {list(self.images.shape)}"
-            )
+            raise DataError(f"images must be float32 [N, C, H, W], got {self.images.dtype} {list(self.images.shape)}")
         if not np.isfinite(self.images).all():
             raise DataError("images must be finite, got NaN or infinity")
         if self.images.size and not 0.0 <= self.images.min() <= self.images.max() <= 1.0:

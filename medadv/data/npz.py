@@ -70,9 +70,7 @@ def _array(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     if info.file_size != declared:
         raise DataError(f"{path}: {name} declares {declared} bytes but the archive holds {info.file_size}")
     if declared > MAX_BYTES or declared > max(FREE_BYTES, MAX_RATIO * info.compress_size):
-        raise DataError(
-            f"{path}: {name} would unpack {info.compress_size} bytes to {declared}, more than allowed"
-        )
+        raise DataError(f"{path}: {name} would unpack {info.compress_size} bytes to {declared}, more than allowed")
     with archive.open(info) as stream:
         return np.asarray(npy_format.read_array(stream, allow_pickle=False))
 
@@ -91,9 +89,7 @@ def _images(path: Path, pixels: NDArray[Any], name: str) -> NDArray[np.float32]:
             "2D images [N, H, W] or [N, H, W, 3] can be read"
         )
     if pixels.ndim not in (3, 4) or 0 in pixels.shape:
-        raise DataError(
-            f"{path}: {name} must be [N, H, W] or [N, H, W, 3] with N > 0, got {list(pixels.shape)}"
-        )
+        raise DataError(f"{path}: {name} must be [N, H, W] or [N, H, W, 3] with N > 0, got {list(pixels.shape)}")
     if pixels.shape[1] * pixels.shape[2] > MAX_PIXELS:
         raise DataError(f"{path}: {name} has images of more than {MAX_PIXELS} pixels")
     stacked = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)

@@ -75,9 +75,7 @@ def _film(draw: Generator, size: int, opacity: bool) -> NDArray[np.float32]:
     tissue = _body(draw, x, y)
     tissue -= LUNG_AIR * aerated
     tissue += np.maximum(HEART * heart, MEDIASTINUM * _mediastinum(draw, x, y)) + _bones(draw, x, y)
-    tissue += (
-        VESSELS * aerated * _texture(draw, size) * np.exp(-(((np.abs(x) - 0.2) / 0.4) ** 2 + (y / 0.7) ** 2))
-    )
+    tissue += VESSELS * aerated * _texture(draw, size) * np.exp(-(((np.abs(x) - 0.2) / 0.4) ** 2 + (y / 0.7) ** 2))
     if opacity:
         tissue += _opacities(draw, x, y, lungs[draw.integers(2)], size)
     return _expose(draw, tissue)
@@ -176,9 +174,7 @@ def _opacities(draw: Generator, x: Array, y: Array, lung: Array, size: int) -> A
         u = x - x[rows[pick], columns[pick]]
         v = y - y[rows[pick], columns[pick]]
         total += draw.uniform(*OPACITY) * np.exp(-0.5 * ((u / across) ** 2 + (v / along) ** 2))
-    return np.asarray(
-        total * np.clip(1.0 + 0.3 * _texture(draw, size), 0.0, None) * np.clip(lung / 0.6, 0.0, 1.0)
-    )
+    return np.asarray(total * np.clip(1.0 + 0.3 * _texture(draw, size), 0.0, None) * np.clip(lung / 0.6, 0.0, 1.0))
 
 
 def _expose(draw: Generator, tissue: Array) -> NDArray[np.float32]:

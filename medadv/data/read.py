@@ -55,9 +55,7 @@ def read_images(
     return read_npz(place, size, channels, split)
 
 
-def _check_arguments(
-    size: tuple[int, int] | None, channels: int | None, window: tuple[float, float] | None
-) -> None:
+def _check_arguments(size: tuple[int, int] | None, channels: int | None, window: tuple[float, float] | None) -> None:
     if size is not None and (len(size) != 2 or not all(isinstance(n, int) and 1 <= n <= 8192 for n in size)):
         raise ValueError(f"size must be two whole numbers (height, width) from 1 to 8192, got {size}")
     if channels not in (None, 1, 3):
