@@ -430,7 +430,7 @@ def _check_artifacts(
             kind = getattr(array, "dtype", type(array).__name__)
             raise TypeError(f"Store.commit: artifact {name!r} must be an array of numbers, got {kind}")
     # safetensors writes the buffer as it lies in memory, whatever the strides.
-    return {name: np.ascontiguousarray(array) for name, array in artifacts.items()}
+    return {name: np.asarray(array, order="C") for name, array in artifacts.items()}
 
 
 def _unit_table(receipts: list[Receipt]) -> dict[str, np.ndarray[Any, Any]]:
