@@ -119,9 +119,16 @@ def _load(model: nn.Module, path: Path, tensors: dict[str, Tensor]) -> None:
             raise SourceError(
                 f"weights {path}: {name} has shape {list(given.shape)}, the model expects {list(value.shape)}"
             )
-        if torch.promote_types(given.dtype, value.dtype) != value.dtype:
+        if not _widens(given.dtype, value.dtype):
             raise SourceError(f"weights {path}: {name} is {given.dtype}, which does not fit into {value.dtype}")
     _run(str(path), "the weights cannot be loaded", lambda: model.load_state_dict(tensors, strict=True))
+
+
+def _widens(given: torch.dtype, wanted: torch.dtype) -> bool:
+    try:
+        return torch.promote_types(given, wanted) == wanted
+    except RuntimeError:  # torch promotes no 8-bit floats
+        return given == wanted
 
 
 def _listed(names: list[str]) -> str:
