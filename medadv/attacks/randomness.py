@@ -59,8 +59,8 @@ class Draw:
         return self._rows(lambda generator: generator.standard_normal(shape, dtype=np.float32))
 
     def _rows(self, fill: Callable[[np.random.Generator], NDArray[np.float32]]) -> Tensor:
-        counter = [0, 0, self._draws, self.restart]
+        counter = np.array([0, 0, self._draws, self.restart], dtype=np.uint64)
         self._draws += 1
-        keys = [[self.seed, example % _WORD] for example in self.ids.tolist()]
+        keys = [np.array([self.seed, example % _WORD], dtype=np.uint64) for example in self.ids.tolist()]
         rows = [fill(np.random.Generator(np.random.Philox(key=key, counter=counter))) for key in keys]
         return torch.from_numpy(np.stack(rows)).to(self.ids.device)
