@@ -1,0 +1,146 @@
+"""Which examples a report shows, and their pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from medadv.report.images import change_uri, image_uri
+from medadv.report.results import Series
+from medadv.report.wording import class_name
+from medadv.sweep.store import Store
+
+_UNITS_PER_BUDGET = 4  # looked at for panels; a bound on what is read of a large store
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One example: clean, attacked, and what changed.
+
+    Args:
+        heading: which budget it stands for.
+        name: of the image.
+        label, clean_prediction, prediction: names of classes.
+        outcome: what became of it, in words.
+        fooled, clean_correct: for the marks beside the predictions.
+        clean, adversarial, change: PNG data URIs.
+        width: of the images, in pixels.
+        ticks: labels of the colour bar: lowest, none, highest.
+        unit: of the colour bar.
+    """
+
+    heading: str
+    name: str
+    label: str
+    clean_prediction: str
+    prediction: str
+    outcome: str
+    fooled: bool
+    clean_correct: bool
+    clean: str
+    adversarial: str
+    change: str
+    width: int
+    ticks: tuple[str, str, str]
+    unit: str
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    budget: float
+    unit: str
+    place: int
+    example: int
+
+
+def read_panels(store: Store, series: Series) -> list[Panel]:
+    """Pictures of one attack: where the smallest budget fooled an example, and one of the largest budget.
+
+    Args:
+        store: the store.
+        series: the attack.
+
+    Returns:
+        None to two panels.
+
+    Raises:
+        StoreDamaged: a file of the store is not what was written.
+        ValueError: the stored images are not [P, C, H, W].
+    """
+    candidates = _candidates(store, series)
+    if not candidates:
+        return []
+    rows = _rows(store, candidates)
+    fooled = [one for one in candidates if rows[one.unit, one.example]["status"] == "success"]
+    chosen = fooled[:1]
+    largest = series.points[-1].budget
+    seen = {one.example for one in chosen}
+    rest = [one for one in candidates if one.budget == largest and one not in chosen]
+    rest.sort(key=lambda one: (one.example in seen, one not in fooled))
+    chosen += rest[:1]
+    return [_panel(store, series, one, rows[one.unit, one.example]) for one in chosen]
+
+
+def _candidates(store: Store, series: Series) -> list[_Candidate]:
+    found = []
+    for budget, receipts in sorted(series.units.items()):
+        with_images = [receipt for receipt in receipts if "artifacts" in receipt.files]
+        for receipt in with_images[:_UNITS_PER_BUDGET]:
+            unit = receipt.unit.id
+            examples = store.artifacts(unit)["examples"]
+            found += [_Candidate(budget, unit, place, int(example)) for place, example in enumerate(examples)]
+    return found
+
+
+def _rows(store: Store, candidates: list[_Candidate]) -> dict[tuple[str, int], dict[str, Any]]:
+    wanted = ", ".join(f"('{one.unit}', {one.example})" for one in candidates)
+    table = store.query(
+        "SELECT unit, example, name, label, clean_prediction, prediction, status "
+        f"FROM rows WHERE (unit, example) IN ({wanted})",
+        kind="attack",
+    )
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    return {(str(row["unit"]), int(row["example"])): row for row in rows}
+
+
+def _panel(store: Store, series: Series, one: _Candidate, row: dict[str, Any]) -> Panel:
+    images = store.artifacts(one.unit)
+    for name in ("clean", "adversarial", "change"):
+        if images[name].ndim != 4:
+            raise ValueError(f"write_report: {name!r} must be [P, C, H, W], got shape {images[name].shape}")
+    change = images["change"][one.place]
+    wording = series.wording
+    limit = max(float(np.abs(change).max()), wording.largest_change(one.budget)) or 1 / 255
+    names = list(store.plan["data"]["class_names"])
+    outcome = {
+        "success": "fooled",
+        "failed": "not fooled",
+        "already wrong": "wrong without any attack",
+    }[row["status"]]
+    return Panel(
+        heading=f"{series.title} at {wording.budget_in_full(one.budget)}: {outcome}",
+        name=str(row["name"]),
+        label=class_name(int(row["label"]), names),
+        clean_prediction=class_name(int(row["clean_prediction"]), names),
+        prediction=class_name(int(row["prediction"]), names),
+        outcome=outcome,
+        fooled=row["prediction"] != row["label"],
+        clean_correct=row["clean_prediction"] == row["label"],
+        clean=image_uri(images["clean"][one.place]),
+        adversarial=image_uri(images["adversarial"][one.place]),
+        change=change_uri(change, limit),
+        width=change.shape[-1],
+        ticks=(wording.change_value(-limit), wording.change_value(0.0), wording.change_value(limit)),
+        unit=_unit(wording.change, len(change)),
+    )
+
+
+def _unit(change: str, channels: int) -> str:
+    several = ", largest of the channels" if channels > 1 else ""
+    return (
+        (f"gain: factor on the intensity{several}")
+        if change == "gain"
+        else (f"difference of intensity, fraction of the range{several}")
+    )

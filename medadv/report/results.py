@@ -1,0 +1,257 @@
+"""The numbers of a report, from the rows of a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isnan
+from typing import Any
+
+from medadv.metrics import wilson
+from medadv.report.wording import Wording, wording_of
+from medadv.sweep.store import Receipt, Store
+from medadv.sweep.unit import canonical_json
+
+_BUDGET_NAMES = {"eps", "gain"}
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A proportion of counted examples, with its Wilson 95 % interval.
+
+    >>> rate = Rate(8, 10)
+    >>> rate.value, round(rate.low, 3), round(rate.high, 3)
+    (0.8, 0.49, 0.943)
+    """
+
+    count: int
+    total: int
+
+    @property
+    def value(self) -> float:
+        """The proportion; NaN of nothing."""
+        return self.count / self.total if self.total else float("nan")
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval; 0 of nothing."""
+        return wilson(self.count, self.total)[0] if self.total else 0.0
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval; 1 of nothing."""
+        return wilson(self.count, self.total)[1] if self.total else 1.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """One attack at one budget, over all examples.
+
+    Args:
+        budget: in the attack's own units.
+        robust: correct without and with the attack, of all examples.
+        success: fooled, of those that were correct at first.
+        median_distance: of the successes, in the units of the budget; None without a success.
+        forwards, backwards: mean number of passes per example.
+    """
+
+    budget: float
+    robust: Rate
+    success: Rate
+    median_distance: float | None
+    forwards: float
+    backwards: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """One attack at all its budgets.
+
+    Args:
+        title: unique in the report.
+        wording: how it is spoken of.
+        configuration: what its units have in common, without budget and seed.
+        points: ascending budgets.
+        units: budget to its receipts, in the order of their examples.
+    """
+
+    title: str
+    wording: Wording
+    configuration: dict[str, Any]
+    points: tuple[Point, ...]
+    units: dict[float, list[Receipt]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One trust check and how it went: outcome "passed", "failed" or "not run"."""
+
+    number: str
+    title: str
+    outcome: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that the report counts.
+
+    Args:
+        clean: correct without attack, of all examples.
+        series: one per attack.
+        worst: robust against every attack at its largest budget, of the examples that met them all.
+        checks: in the order of their numbers.
+        forwards, backwards: passes of single images through the model, in all.
+        missing: planned units that are not committed.
+        planned: planned units.
+    """
+
+    clean: Rate
+    series: tuple[Series, ...]
+    worst: Rate
+    checks: tuple[Check, ...]
+    forwards: int
+    backwards: int
+    missing: int
+    planned: int
+
+
+def read_results(store: Store) -> Results:
+    """Count what a store holds.
+
+    Args:
+        store: with at least one committed unit of kind "attack".
+
+    Returns:
+        The counts.
+
+    Raises:
+        StoreDamaged: a file of the store is not what was written.
+        ValueError: no attack is committed.
+    """
+    groups = _group(store.receipts("attack"))
+    members = ", ".join(f"('{receipt.unit.id}', {index})" for index, group in enumerate(groups) for receipt in group)
+    if not members:
+        raise ValueError(f"write_report: store must hold at least one finished attack, got {store.path}")
+    # Of several seeds the worst counts, example by example.
+    by_example = f"""
+        WITH member(unit, series) AS (VALUES {members}),
+        by_example AS (
+            SELECT series, budget, example,
+                bool_and(status = 'failed') AS robust,
+                bool_or(status = 'already wrong') AS wrong,
+                min(distance) FILTER (status = 'success') AS distance,
+                sum(forwards) AS forwards, sum(backwards) AS backwards
+            FROM rows JOIN units USING (unit) JOIN member USING (unit)
+            GROUP BY series, budget, example
+        )"""
+    points = store.query(
+        f"""{by_example}
+        SELECT series, budget, count(*) AS examples, count_if(robust) AS robust,
+            count_if(NOT wrong) AS correct, median(distance) AS distance,
+            avg(forwards) AS forwards, avg(backwards) AS backwards
+        FROM by_example GROUP BY series, budget ORDER BY series, budget""",
+        kind="attack",
+    )
+    totals = store.query(
+        f"""{by_example},
+        clean AS (SELECT bool_or(wrong) AS wrong FROM by_example GROUP BY example),
+        largest AS (SELECT series, max(budget) AS budget FROM by_example GROUP BY series),
+        worst AS (
+            SELECT bool_and(robust) AS robust FROM by_example JOIN largest USING (series, budget)
+            GROUP BY example HAVING count(*) = {len(groups)}
+        )
+        SELECT (SELECT count(*) FROM clean) AS examples, (SELECT count_if(NOT wrong) FROM clean) AS correct,
+            (SELECT count(*) FROM worst) AS met, (SELECT count_if(robust) FROM worst) AS robust,
+            (SELECT sum(forwards) FROM by_example) AS forwards,
+            (SELECT sum(backwards) FROM by_example) AS backwards""",
+        kind="attack",
+    )
+    planned = set(store.plan.get("units", []))
+    return Results(
+        clean=Rate(int(totals["correct"][0]), int(totals["examples"][0])),
+        series=_series(groups, points),
+        worst=Rate(int(totals["robust"][0]), int(totals["met"][0])),
+        checks=_checks(store),
+        forwards=int(totals["forwards"][0]),
+        backwards=int(totals["backwards"][0]),
+        missing=len(planned - store.done()),
+        planned=len(planned),
+    )
+
+
+def _group(receipts: list[Receipt]) -> list[list[Receipt]]:
+    """Units that differ in budget, seed and shard only belong together; "pgd" before "bias-field"."""
+    groups: dict[str, list[Receipt]] = {}
+    for receipt in receipts:
+        fields = receipt.unit.fields
+        key = canonical_json([fields["attack"], _common(fields["configuration"])])
+        groups.setdefault(key, []).append(receipt)
+    order = {"pgd": 0, "bias-field": 1}
+    return [
+        sorted(groups[key], key=lambda receipt: (receipt.unit.fields["budget"], receipt.unit.fields["first"]))
+        for key in sorted(groups, key=lambda key: (order.get(_attack(groups[key]), 2), key))
+    ]
+
+
+def _attack(group: list[Receipt]) -> str:
+    return str(group[0].unit.fields["attack"])
+
+
+def _common(configuration: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in configuration.items()
+        if name not in _BUDGET_NAMES and name not in ("name", "seed")
+    }
+
+
+def _series(groups: list[list[Receipt]], points: dict[str, Any]) -> tuple[Series, ...]:
+    found = []
+    titles: dict[str, int] = {}
+    for index, group in enumerate(groups):
+        configuration = _common(group[0].unit.fields["configuration"])
+        wording = wording_of(_attack(group), configuration)
+        titles[wording.title] = titles.get(wording.title, 0) + 1
+        number = titles[wording.title]
+        units: dict[float, list[Receipt]] = {}
+        for receipt in group:
+            units.setdefault(float(receipt.unit.fields["budget"]), []).append(receipt)
+        found.append(
+            Series(
+                title=wording.title if number == 1 else f"{wording.title}, configuration {number}",
+                wording=wording,
+                configuration=configuration,
+                points=tuple(_point(points, row) for row in (points["series"] == index).nonzero()[0]),
+                units=units,
+            )
+        )
+    return tuple(found)
+
+
+def _point(points: dict[str, Any], row: int) -> Point:
+    examples, robust, correct = (int(points[name][row]) for name in ("examples", "robust", "correct"))
+    distance = float(points["distance"][row])
+    return Point(
+        budget=float(points["budget"][row]),
+        robust=Rate(robust, examples),
+        success=Rate(correct - robust, correct),
+        median_distance=None if isnan(distance) else distance,
+        forwards=float(points["forwards"][row]),
+        backwards=float(points["backwards"][row]),
+    )
+
+
+def _checks(store: Store) -> tuple[Check, ...]:
+    if not store.receipts("check"):
+        return ()
+    rows = store.query('SELECT DISTINCT "check", title, outcome, sentence FROM rows', kind="check")
+    checks = [
+        Check(*map(str, row))
+        for row in zip(rows["check"], rows["title"], rows["outcome"], rows["sentence"], strict=True)
+    ]
+    return tuple(sorted(checks, key=lambda check: (_number(check), check.outcome, check.sentence)))
+
+
+def _number(check: Check) -> tuple[int, str]:
+    digits = check.number[1:]
+    return (int(digits) if digits.isdecimal() else 10**6, check.number)

@@ -1,0 +1,175 @@
+"""How numbers, budgets and attacks are put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp, isfinite, log
+from typing import Any
+
+THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How one family of attacks is spoken of.
+
+    Args:
+        title: name of the attack.
+        subject: the attack as the subject of a sentence.
+        axis: what its budget is, with the unit.
+        identity: the budget that changes nothing.
+        change: what the "change" panel shows: "gain" (factor; stored as its logarithm) or "difference".
+        norm: "linf" or "l2" where the budget is a radius, else None.
+    """
+
+    title: str
+    subject: str
+    axis: str
+    identity: float
+    change: str
+    norm: str | None
+
+    def budget(self, value: float) -> str:
+        """A budget or a distance, with its unit, as short as in a table.
+
+        >>> wording_of("pgd", {"norm": "linf"}).budget(4 / 255)
+        '4/255'
+        >>> wording_of("bias-field", {}).budget(1.3)
+        '×1.30'
+        """
+        return gain(value) if self.change == "gain" else fraction(value)
+
+    def budget_in_full(self, value: float) -> str:
+        """A budget as it stands in a sentence.
+
+        >>> wording_of("pgd", {"norm": "linf"}).budget_in_full(4 / 255)
+        '4/255 of the intensity range'
+        >>> wording_of("bias-field", {}).budget_in_full(1.3)
+        'a gain of 1.3'
+        """
+        if self.change == "gain":
+            return f"a gain of {value:.4g}"
+        norm = " (L2 norm)" if self.norm == "l2" else ""
+        return f"{fraction(value)} of the intensity range{norm}"
+
+    def largest_change(self, budget: float) -> float:
+        """The largest value that the budget allows in the "change" panel; 0 where it sets none per pixel."""
+        if self.change == "gain":
+            return log(budget)
+        return 0.0 if self.norm == "l2" else budget
+
+    def change_value(self, value: float) -> str:
+        """A value of the "change" panel, for its colour bar."""
+        if self.change == "gain":
+            return gain(exp(value))
+        sign = "" if value == 0 else "+" if value > 0 else "−"
+        return sign + fraction(abs(value))
+
+
+def wording_of(attack: str, configuration: Mapping[str, Any]) -> Wording:
+    """The wording of an attack.
+
+    Args:
+        attack: its name, such as "pgd".
+        configuration: what it was called with.
+
+    Returns:
+        The wording; a plain one for a name that is not known here.
+
+    >>> wording_of("pgd", {"norm": "l2"}).title
+    'PGD (L2)'
+    """
+    if attack == "pgd":
+        norm = str(configuration.get("norm", "linf"))
+        sign = "L2" if norm == "l2" else "L∞"
+        axis = f"noise budget, {sign} radius, fraction of the intensity range"
+        return Wording(f"PGD ({sign})", "PGD noise", axis, 0.0, "difference", norm)
+    if attack == "bias-field":
+        return Wording("Bias field", "the bias field", "largest gain of the bias field", 1.0, "gain", None)
+    return Wording(attack, f"the attack {attack}", "budget", 0.0, "difference", None)
+
+
+def percent(value: float) -> str:
+    """A proportion in per cent; never rounded to 0 or 100 when it is not.
+
+    >>> [percent(p).replace(THIN_SPACE, " ") for p in (0, 0.001, 0.414, 0.998, 1)]
+    ['0 %', '0.1 %', '41 %', '99.8 %', '100 %']
+    """
+    return percent_number(value) + THIN_SPACE + "%"
+
+
+def percent_number(value: float) -> str:
+    """As `percent`, without the sign.
+
+    >>> percent_number(0.00001)
+    '<0.1'
+    """
+    whole = round(100 * value)
+    if whole not in (0, 100) or value in (0, 1):
+        return str(whole)
+    tenths = round(1000 * value)
+    if tenths == 0:
+        return "<0.1"
+    if tenths == 1000:
+        return ">99.9"
+    return f"{tenths / 10:.1f}"
+
+
+def fraction(value: float) -> str:
+    """A fraction of the intensity range: in 255ths where it is near a whole number of them.
+
+    >>> [fraction(f) for f in (0, 8 / 255, 0.0125, 1.0, 0.5)]
+    ['0', '8/255', '0.0125', '1', '0.5']
+    """
+    steps = value * 255
+    if 0 < round(steps) < 100 and abs(steps - round(steps)) < 1e-3:
+        return f"{round(steps)}/255"
+    return f"{value:.3g}"
+
+
+def gain(value: float) -> str:
+    """A factor on the intensity.
+
+    >>> [gain(g) for g in (1.3, 1 / 1.3, 1.005)]
+    ['×1.30', '×0.77', '×1.005']
+    """
+    return f"×{value:.3f}" if 0 < abs(value - 1) < 0.01 else f"×{value:.2f}"
+
+
+def count(value: float) -> str:
+    """A whole number in groups of three digits.
+
+    >>> count(1234567).replace(THIN_SPACE, " ")
+    '1 234 567'
+    """
+    return f"{round(value):,}".replace(",", THIN_SPACE)
+
+
+def mean_count(value: float) -> str:
+    """A mean of counts: one decimal where it matters.
+
+    >>> mean_count(20.25), mean_count(3)
+    ('20.2', '3')
+    """
+    if not isfinite(value):
+        return "–"
+    return f"{value:.1f}" if value < 100 and value != round(value) else count(value)
+
+
+def class_name(label: int, names: list[str]) -> str:
+    """Name of a class; its number where the data names none.
+
+    >>> class_name(1, ["clear", "opacity"]), class_name(7, [])
+    ('opacity', 'class 7')
+    """
+    return names[label] if 0 <= label < len(names) else f"class {label}"
+
+
+def capitalised(text: str) -> str:
+    """With a capital first letter, the rest as it is.
+
+    >>> capitalised("the PGD noise")
+    'The PGD noise'
+    """
+    return text[:1].upper() + text[1:]

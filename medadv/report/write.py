@@ -1,0 +1,206 @@
+"""From a store to one self-contained HTML file."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from medadv._optional import require
+from medadv.report import wording
+from medadv.report.figures import accuracy_curve
+from medadv.report.images import colour_bar_uri
+from medadv.report.panels import read_panels
+from medadv.report.results import Check, Rate, Results, Series, read_results
+from medadv.sweep.store import Receipt, Store
+
+# A failure of one of these makes the robust accuracy itself untrustworthy, not only less complete.
+_DECISIVE_CHECKS = {"C2", "C3", "C6", "C9", "C12"}
+
+
+def write_report(store: Store, path: str | os.PathLike[str]) -> Path:
+    """Write the report of a sweep: one HTML file without scripts, that opens offline.
+
+    Args:
+        store: with at least one committed unit of kind "attack".
+        path: the file; replaced if it exists.
+
+    Returns:
+        The path. The file appears whole or not at all, and the same store gives the same bytes.
+
+    Raises:
+        StoreDamaged: a file of the store is not what was written.
+        ValueError: no attack is committed.
+    """
+    target = Path(path)
+    text = _render(store)
+    draft = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+    return target
+
+
+def _render(store: Store) -> str:
+    jinja2 = require("jinja2", extra="lab")
+    markup = require("markupsafe", extra="lab").Markup
+    folder = files("medadv.report")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        percent=wording.percent, number=wording.percent_number, count=wording.count, mean=wording.mean_count
+    )
+    template = environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
+    results = read_results(store)
+    failed = [check for check in results.checks if check.outcome == "failed"]
+    text: str = template.render(
+        css=markup((folder / "report.css").read_text(encoding="utf-8")),
+        plan=store.plan,
+        results=results,
+        figures=[markup(accuracy_curve(series, results.clean)) for series in results.series],
+        panels=[read_panels(store, series) for series in results.series],
+        findings=[_finding(series, results.clean) for series in results.series],
+        decisive=[check for check in failed if check.number in _DECISIVE_CHECKS],
+        failed=[check for check in failed if check.number not in _DECISIVE_CHECKS],
+        colour_bar=colour_bar_uri(),
+        origin=_origin(store, results),
+        configurations=_configurations(results),
+        data=json.dumps(_data(store, results), indent=1, allow_nan=False),
+    )
+    return text
+
+
+def _finding(series: Series, clean: Rate) -> str:
+    """What an attack does at its largest budget, in one sentence."""
+    point = series.points[-1]
+    budget = series.wording.budget_in_full(point.budget)
+    if point.robust.count == clean.count:
+        return f"At {budget} {series.wording.subject} changes no right answer into a wrong one."
+    return (
+        f"At {budget} {series.wording.subject} lowers accuracy from {wording.percent(clean.value)} to "
+        f"{wording.percent(point.robust.value)} (95{wording.THIN_SPACE}% interval {interval(point.robust)})."
+    )
+
+
+def interval(rate: Rate) -> str:
+    """The ends of a rate's interval, in per cent.
+
+    >>> interval(Rate(8, 10)).replace(wording.THIN_SPACE, " ")
+    '49 to 94 %'
+    """
+    return f"{wording.percent_number(rate.low)} to {wording.percent(rate.high)}"
+
+
+def _origin(store: Store, results: Results) -> list[tuple[str, str]]:
+    """Where the numbers come from, as names and values."""
+    plan = store.plan
+    receipts = store.receipts()
+    versions = plan.get("versions", {})
+    facts = [
+        ("Model", plan["model"]["source"]),
+        ("Task", plan["model"].get("task", "")),
+        ("SHA-256 of the weights", plan["model"]["sha256"]),
+        ("Data", plan["data"]["path"]),
+        ("SHA-256 of the data", plan["data"]["sha256"]),
+        ("Classes", ", ".join(plan["data"]["class_names"])),
+        ("Shape of an image", " × ".join(map(str, plan["data"].get("shape", [])))),
+        ("Seed", ", ".join(map(str, _seeds(plan, receipts)))),
+        ("medadv", plan.get("medadv", "")),
+        *((name, str(value)) for name, value in versions.items()),
+        ("Machine", ", ".join(sorted({receipt.host for receipt in receipts}))),
+        ("Planned", plan.get("created", "")),
+        ("Measured", _period(receipts)),
+        ("Computing time", _seconds(receipts)),
+        (
+            "Model calls, per image",
+            f"{wording.count(results.forwards)} forward, {wording.count(results.backwards)} backward",
+        ),
+        ("SHA-256 of the plan", store.plan_sha256),
+        ("Committed units", f"{len(receipts)}"),
+    ]
+    return [(name, str(value)) for name, value in facts if value not in ("", None)]
+
+
+def _seeds(plan: dict[str, Any], receipts: list[Receipt]) -> list[Any]:
+    seeds = {receipt.unit.fields["seed"] for receipt in receipts if "seed" in receipt.unit.fields}
+    return sorted(seeds) or [plan.get("seed", "")]
+
+
+def _period(receipts: list[Receipt]) -> str:
+    times = sorted(receipt.committed.replace("+00:00", " UTC").replace("T", " ") for receipt in receipts)
+    return times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"
+
+
+def _seconds(receipts: list[Receipt]) -> str:
+    known = [receipt.facts["seconds"] for receipt in receipts if "seconds" in receipt.facts]
+    return f"{sum(known):.1f} s" if known else ""
+
+
+def _configurations(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
+    return [
+        (
+            series.title,
+            [
+                ("budgets", ", ".join(series.wording.budget(point.budget) for point in series.points)),
+                *((name, _plain(value)) for name, value in sorted(series.configuration.items())),
+            ],
+        )
+        for series in results.series
+    ]
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _data(store: Store, results: Results) -> dict[str, Any]:
+    """The table, for machines; every float is finite."""
+    return {
+        "medadv": store.plan.get("medadv"),
+        "model": store.plan["model"],
+        "data": store.plan["data"],
+        "plan_sha256": store.plan_sha256,
+        "clean_accuracy": _rate(results.clean),
+        "worst_case": _rate(results.worst),
+        "attacks": [
+            {
+                "attack": series.title,
+                "configuration": series.configuration,
+                "budget": point.budget,
+                "robust_accuracy": _rate(point.robust),
+                "success_rate": _rate(point.success),
+                "median_distance": point.median_distance,
+                "mean_forwards": point.forwards,
+                "mean_backwards": point.backwards,
+            }
+            for series in results.series
+            for point in series.points
+        ],
+        "checks": [_check(check) for check in results.checks],
+        "missing_units": results.missing,
+    }
+
+
+def _rate(rate: Rate) -> dict[str, Any]:
+    return {
+        "count": rate.count,
+        "total": rate.total,
+        "value": rate.value if rate.total else None,
+        "low": rate.low,
+        "high": rate.high,
+    }
+
+
+def _check(check: Check) -> dict[str, str]:
+    return {
+        "check": check.number,
+        "title": check.title,
+        "outcome": check.outcome,
+        "sentence": check.sentence,
+    }
