@@ -11,7 +11,7 @@ from medadv.report.wording import percent
 WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 50, 20, 26, 50
 INSET = 22  # between the axes and the outermost points
-LABEL_WIDTH = 46
+CHARACTER = 7.5  # width at the size of the labels
 
 
 def accuracy_curve(series: Series, clean: Rate) -> str:
@@ -32,7 +32,7 @@ def accuracy_curve(series: Series, clean: Rate) -> str:
     parts = [_grid(), _clean_line(clean)]
     parts.append(_ticks(xs, [wording.budget(budget) for budget in budgets], wording.axis))
     parts.append('<polyline class="curve" points="' + " ".join(map(_pair, xs, ys)) + '"/>')
-    shown = _spaced(xs)
+    shown = _spaced(xs, [percent(rate.value) for rate in rates])
     for index, (x, budget, rate) in enumerate(zip(xs, budgets, rates, strict=True)):
         name = "no attack" if index == 0 else wording.budget_in_full(budget)
         parts.append(_mark(x, rate, name, hollow=index == 0, labelled=index in shown))
@@ -59,13 +59,18 @@ def _pair(x: float, y: float) -> str:
     return f"{x:.1f},{y:.1f}"
 
 
-def _spaced(xs: Sequence[float]) -> set[int]:
-    """Which positions carry a label, so that no two touch; the first and the last always do."""
+def _spaced(xs: Sequence[float], labels: Sequence[str]) -> set[int]:
+    """Which labels are shown, so that no two touch; the first and the last always are."""
+
+    def touch(one: int, other: int) -> bool:
+        return abs(xs[one] - xs[other]) < CHARACTER * ((len(labels[one]) + len(labels[other])) / 2 + 0.7)
+
+    last = len(xs) - 1
     kept = [0]
-    for index in range(1, len(xs) - 1):
-        if xs[index] - xs[kept[-1]] >= LABEL_WIDTH and xs[-1] - xs[index] >= LABEL_WIDTH:
+    for index in range(1, last):
+        if not touch(index, kept[-1]) and not touch(index, last):
             kept.append(index)
-    return {*kept, len(xs) - 1}
+    return {*kept, last}
 
 
 def _grid() -> str:
@@ -85,7 +90,7 @@ def _clean_line(clean: Rate) -> str:
 
 def _ticks(xs: Sequence[float], labels: Sequence[str], axis: str) -> str:
     y = _y(0)
-    shown = _spaced(xs)
+    shown = _spaced(xs, labels)
     parts = []
     for index, (x, label) in enumerate(zip(xs, labels, strict=True)):
         parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{y + 5:.1f}"/>')
@@ -103,7 +108,8 @@ def _mark(x: float, rate: Rate, name: str, hollow: bool, labelled: bool) -> str:
     top, bottom, y = _y(rate.high), _y(rate.low), _y(rate.value)
     whisker = f"M{x:.1f} {top:.1f}V{bottom:.1f}M{x - 4:.1f} {top:.1f}h8M{x - 4:.1f} {bottom:.1f}h8"
     kind = "dot hollow" if hollow else "dot"
-    label = f'<text class="value" x="{x:.1f}" y="{top - 7:.1f}" text-anchor="middle">{value}</text>'
+    # Beginning at the mark, because the curve comes down from the left.
+    label = f'<text class="value" x="{x - 6:.1f}" y="{top - 7:.1f}">{value}</text>'
     return (
         f'<g><title>{title}</title><path class="whisker" d="{whisker}"/>'
         f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>{label if labelled else ""}</g>'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import exp, isfinite, log
+from math import exp, log
 from typing import Any
 
 THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
@@ -147,14 +147,12 @@ def count(value: float) -> str:
 
 
 def mean_count(value: float) -> str:
-    """A mean of counts: one decimal where it matters.
+    """A mean of counts: one decimal below 100.
 
     >>> mean_count(20.25), mean_count(3)
-    ('20.2', '3')
+    ('20.2', '3.0')
     """
-    if not isfinite(value):
-        return "–"
-    return f"{value:.1f}" if value < 100 and value != round(value) else count(value)
+    return f"{value:.1f}" if value < 100 else count(value)
 
 
 def class_name(label: int, names: list[str]) -> str:
@@ -164,12 +162,3 @@ def class_name(label: int, names: list[str]) -> str:
     ('opacity', 'class 7')
     """
     return names[label] if 0 <= label < len(names) else f"class {label}"
-
-
-def capitalised(text: str) -> str:
-    """With a capital first letter, the rest as it is.
-
-    >>> capitalised("the PGD noise")
-    'The PGD noise'
-    """
-    return text[:1].upper() + text[1:]

@@ -81,9 +81,9 @@ def _finding(series: Series, clean: Rate) -> str:
     point = series.points[-1]
     budget = series.wording.budget_in_full(point.budget)
     if point.robust.count == clean.count:
-        return f"At {budget} {series.wording.subject} changes no right answer into a wrong one."
+        return f"At {budget}, {series.wording.subject} changes no right answer into a wrong one."
     return (
-        f"At {budget} {series.wording.subject} lowers accuracy from {wording.percent(clean.value)} to "
+        f"At {budget}, {series.wording.subject} lowers accuracy from {wording.percent(clean.value)} to "
         f"{wording.percent(point.robust.value)} (95{wording.THIN_SPACE}% interval {interval(point.robust)})."
     )
 
