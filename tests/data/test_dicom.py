@@ -135,9 +135,7 @@ def test_a_modality_lut_comes_before_the_window(tmp_path, write_dicom) -> None:
     stored = np.array([[0, 1, 2, 3, 4, 9]], np.uint8)
     item = lookup_table([10, 20, 40, 80], 1, 8)
     item.ModalityLUTType = "US"
-    path = write_dicom(
-        tmp_path / "a", stored, ModalityLUTSequence=Sequence([item]), WindowCenter=40.5, WindowWidth=61
-    )
+    path = write_dicom(tmp_path / "a", stored, ModalityLUTSequence=Sequence([item]), WindowCenter=40.5, WindowWidth=61)
     looked_up = np.array([[10, 10, 20, 40, 80, 80]])
     np.testing.assert_allclose(read_dicom(path)[0], expected(looked_up, lambda x: linear(x, 40.5, 61)), atol=1e-6)
 

@@ -52,7 +52,10 @@ def test_the_hash_changes_with_every_field(change) -> None:
     ("change", "sentence"),
     [
         ({"images": np.zeros((2, 1, 3, 4))}, "images must be float32"),
-        ({"images": np.zeros((2, 3, 4), np.float32)}, r"images must be float32 \[N, C, H, W\], got float32 \[2, 3, 4\]"),
+        (
+            {"images": np.zeros((2, 3, 4), np.float32)},
+            r"images must be float32 \[N, C, H, W\], got float32 \[2, 3, 4\]",
+        ),
         ({"images": np.full((2, 1, 3, 4), np.nan, np.float32)}, "must be finite"),
         ({"images": np.full((2, 1, 3, 4), 1.01, np.float32)}, r"in \[0, 1\], got 1.0"),
         ({"images": np.full((2, 1, 3, 4), -0.01, np.float32)}, r"in \[0, 1\], got -0.0"),
