@@ -75,6 +75,8 @@ struct BendingGradient {
     return {z, y};
   }
 
+  MEDADV_HD double along_x(int d, int kx, int offset) const { return gram(integral, g.x, length[2], d, kx, offset); }
+
   MEDADV_HD double operator()(int64_t channel, int kz, int ky, int kx) const {
     double sum = 0;
     for (int a = -3; a <= 3; ++a)
@@ -84,10 +86,7 @@ struct BendingGradient {
         const S* row = c + channel * g.knots() + (int64_t(kz + a) * g.y.knots + ky + b) * g.x.knots;
         for (int o = -3; o <= 3; ++o) {
           if (kx + o < 0 || kx + o >= g.x.knots) continue;
-          const double x = w.x0 * gram(integral, g.x, length[2], 0, kx, o) +
-                           w.x1 * gram(integral, g.x, length[2], 1, kx, o) +
-                           w.x2 * gram(integral, g.x, length[2], 2, kx, o);
-          sum += x * double(row[kx + o]);
+          sum += (w.x0 * along_x(0, kx, o) + w.x1 * along_x(1, kx, o) + w.x2 * along_x(2, kx, o)) * double(row[kx + o]);
         }
       }
     return sum;

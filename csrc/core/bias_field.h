@@ -1,4 +1,5 @@
-// The multiplicative bias field y = x exp(B(c)), voxel by voxel: the definition that every faster path must match.
+// The multiplicative bias field y = x exp(B(c)): what it does at a voxel, and the forces of its gradients.
+// T: arithmetic type; S: storage type (float16 and bfloat16 are computed in float32).
 #pragma once
 
 #include <cmath>
@@ -7,32 +8,57 @@
 
 namespace medadv {
 
-// Channels of an image, and how many of them share one lattice (all of them, or each its own).
-struct Channels {
-  int64_t count;     // examples times channels
-  int64_t per_knot;  // channels that share a lattice: C for one lattice per example, else 1
-
-  MEDADV_HD int64_t lattice_of(int64_t channel) const { return channel / per_knot; }
-};
-
 MEDADV_HD float exact_exp(float v) { return expf(v); }
 MEDADV_HD double exact_exp(double v) { return exp(v); }
 
-// T: arithmetic type; S: storage type (float16 and bfloat16 are computed in float32).
 template <typename T, typename S>
-struct BiasField {
-  Lattice g;
-  Channels channels;
-  const S *image, *c;
+struct BiasVoxel {
+  const S* image;
   S* out;
+  bool aligned = false;
 
-  MEDADV_HD T gain(int64_t channel, int32_t z, int32_t y, int32_t x) const {
-    return exact_exp(Stencil<T>(g, z, y, x).gather(g, c + channels.lattice_of(channel) * g.knots()));
+  MEDADV_HD void operator()(int64_t at, T field) const { out[at] = S(T(image[at]) * exact_exp(field)); }
+
+  MEDADV_HD void quad(int64_t at, int32_t n, const T field[4]) const {
+    T x[4];
+    load_quad(image + at, n, aligned, x);
+    for (int i = 0; i < 4; ++i) x[i] *= exact_exp(field[i]);
+    store_quad(out + at, n, aligned, x);
   }
+};
 
-  MEDADV_HD void operator()(int64_t channel, int32_t z, int32_t y, int32_t x) const {
-    const int64_t at = channel * g.voxels() + (int64_t(z) * g.y.size + y) * g.x.size + x;
-    out[at] = S(T(image[at]) * gain(channel, z, y, x));
+// The force g x exp(B) on the lattice, and the gradient g exp(B) to the image.
+template <typename T, typename S>
+struct BiasForce {
+  const S *grad, *image;
+  S* grad_image;
+  bool aligned = false;
+
+  MEDADV_HD void quad(int64_t at, int32_t n, const T field[4], T force[4]) const {
+    T through[4];
+    load_quad(grad + at, n, aligned, through);
+    load_quad(image + at, n, aligned, force);
+    for (int i = 0; i < 4; ++i) {
+      through[i] *= exact_exp(field[i]);
+      force[i] *= through[i];
+    }
+    store_quad(grad_image + at, n, aligned, through);
+  }
+};
+
+// The same force from the output y = x exp(B), without the exponential.
+template <typename T, typename S>
+struct OutputForce {
+  const S *grad, *out;
+  bool aligned = false;
+
+  MEDADV_HD T operator()(int64_t at) const { return T(grad[at]) * T(out[at]); }
+
+  MEDADV_HD void quad(int64_t at, int32_t n, const T*, T force[4]) const {
+    T y[4];
+    load_quad(grad + at, n, aligned, force);
+    load_quad(out + at, n, aligned, y);
+    for (int i = 0; i < 4; ++i) force[i] *= y[i];
   }
 };
 

@@ -4,15 +4,15 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstring>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/bending_energy.h"
 #include "core/bias_field.h"
-
-#ifndef MEDADV_CUDA_ARCHITECTURES
-#define MEDADV_CUDA_ARCHITECTURES ""
-#endif
+#include "core/spline_tile.h"
 
 namespace py = pybind11;
 using namespace medadv;
@@ -42,17 +42,24 @@ void for_each(const Axis& z, const Axis& y, const Axis& x, int32_t Axis::*extent
       for (int32_t i = 0; i < x.*extent; ++i) f(0, k, j, i);
 }
 
+template <typename Voxel>
+SplineField<double, double, Voxel> at_voxels(const Lattice& g, const Array& lattice, const Voxel& voxel) {
+  return {g, {1, 1}, lattice.data(), voxel};
+}
+
 Array spline_field(const Array& lattice, const std::vector<int64_t>& size) {
   const Lattice g = lattice_over(size, shape_of(lattice));
   Array out(size);
-  for_each(g.z, g.y, g.x, &Axis::size, SplineField<double, double>{g, lattice.data(), out.mutable_data()});
+  for_each(g.z, g.y, g.x, &Axis::size, at_voxels(g, lattice, FieldVoxel<double, double>{out.mutable_data()}));
   return out;
 }
 
 Array spline_field_adjoint(const Array& grad, const std::vector<int64_t>& knots) {
   const Lattice g = lattice_over(shape_of(grad), knots);
   Array out(knots);
-  for_each(g.z, g.y, g.x, &Axis::knots, SplineFieldAdjoint<double, double>{g, grad.data(), out.mutable_data()});
+  using Force = FieldForce<double, double>;
+  for_each(g.z, g.y, g.x, &Axis::knots,
+           SplineAdjoint<double, double, Force>{g, {1, 1}, Force{grad.data()}, out.mutable_data()});
   return out;
 }
 
@@ -60,7 +67,7 @@ Array bias_field(const Array& image, const Array& lattice) {
   const Lattice g = lattice_over(shape_of(image), shape_of(lattice));
   Array out(shape_of(image));
   for_each(g.z, g.y, g.x, &Axis::size,
-           BiasField<double, double>{g, {1, 1}, image.data(), lattice.data(), out.mutable_data()});
+           at_voxels(g, lattice, BiasVoxel<double, double>{image.data(), out.mutable_data()}));
   return out;
 }
 
@@ -72,6 +79,95 @@ Array bending_gradient(const Array& lattice, std::vector<double> spacing) {
   double* next = out.mutable_data();
   for_each(g.z, g.y, g.x, &Axis::knots, [&](int64_t n, int z, int y, int x) { *next++ = entry(n, z, y, x); });
   return out;
+}
+
+// --- the tiles of the CUDA kernels, run on the host ------------------------------------------------------------
+// Threads of a phase in an order that `seed` permutes, and shared memory that starts as NaN: what depends on
+// the order, or is read before it is written, shows.
+
+template <typename T>
+using Images = py::array_t<T, py::array::c_style>;  // [C, *S], and lattices [K, *G]
+
+struct TiledShapes {
+  Lattice g;
+  Channels channels;
+};
+
+template <typename T>
+TiledShapes tiled_shapes(const Images<T>& image, const Images<T>& lattice) {
+  const std::vector<int64_t> size(image.shape() + 1, image.shape() + image.ndim());
+  const std::vector<int64_t> knots(lattice.shape() + 1, lattice.shape() + lattice.ndim());
+  return {lattice_over(size, knots), {image.shape(0), lattice.shape(0) == 1 ? image.shape(0) : 1}};
+}
+
+template <typename T>
+Tiling<T> tiling_over(const Lattice& g) {
+  const Tiling<T> tiling(g);
+  if (!tiling.fits()) throw py::value_error("lattice is too fine for tiles");
+  return tiling;
+}
+
+template <typename Memory>
+std::unique_ptr<Memory> undefined_memory() {
+  auto memory = std::make_unique<Memory>();
+  std::memset(static_cast<void*>(memory.get()), 0xff, sizeof(Memory));
+  return memory;
+}
+
+template <typename T, typename F>
+void for_each_tile(const Tiling<T>& tiling, int64_t planes, F f) {
+  for (int64_t plane = 0; plane < planes; ++plane)
+    for (int32_t y = 0; y < tiling.y; ++y)
+      for (int32_t x = 0; x < tiling.x; ++x) f(TileIndex{plane, y, x});
+}
+
+template <typename T>
+Images<T> tiled_bias_field(const Images<T>& image, const Images<T>& lattice, uint32_t seed) {
+  const auto [g, channels] = tiled_shapes(image, lattice);
+  const Tiling<T> tiling = tiling_over<T>(g);
+  Images<T> out(std::vector<int64_t>(image.shape(), image.shape() + image.ndim()));
+  const BiasVoxel<T, T> voxel{image.data(), out.mutable_data(), quads_aligned(g.x.size, image.data(), out.data())};
+  for_each_tile(tiling, channels.count * g.z.size, [&, g = g, channels = channels](const TileIndex& tile) {
+    const auto memory = undefined_memory<TileForward<T>>();
+    const T* c = lattice.data() + channels.lattice_of(tile.plane / g.z.size) * g.knots();
+    memory->run(HostTeam<kTileThreads>{seed}, tiling, tile, int32_t(tile.plane % g.z.size), c, voxel);
+  });
+  return out;
+}
+
+template <typename T>
+std::pair<Images<T>, Images<T>> tiled_bias_field_backward(const Images<T>& grad, const Images<T>& image,
+                                                          const Images<T>& lattice, uint32_t seed) {
+  const auto [g, channels] = tiled_shapes(image, lattice);
+  const Tiling<T> tiling = tiling_over<T>(g);
+  Images<T> grad_image(std::vector<int64_t>(image.shape(), image.shape() + image.ndim()));
+  Images<T> grad_c(std::vector<int64_t>(lattice.shape(), lattice.shape() + lattice.ndim()));
+  std::vector<T> partial(size_t(tiling.partials(channels.count * g.z.size)));
+  const BiasForce<T, T> force{grad.data(), image.data(), grad_image.mutable_data(),
+                              quads_aligned(g.x.size, grad.data(), image.data(), grad_image.data())};
+  for_each_tile(tiling, channels.count * g.z.size, [&, g = g, channels = channels](const TileIndex& tile) {
+    const auto memory = undefined_memory<TileBackward<T>>();
+    const T* c = lattice.data() + channels.lattice_of(tile.plane / g.z.size) * g.knots();
+    memory->run(HostTeam<kTileThreads>{seed}, tiling, tile, int32_t(tile.plane % g.z.size), c, force,
+                &partial[size_t(tiling.partial_of(tile.plane, tile.y, tile.x))]);
+  });
+  const GatherKnot<T, T> gather{tiling, channels, partial.data(), grad_c.mutable_data()};
+  for (int32_t n = 0; n < channels.lattices(); ++n)
+    for_each(g.z, g.y, g.x, &Axis::knots, [&, n](int64_t, int32_t z, int32_t y, int32_t x) {
+      T sum[kGatherThreads];
+      std::memset(sum, 0xff, sizeof sum);
+      gather.run(HostTeam<kGatherThreads>{seed}, sum, KnotIndex{n, z, y, x});
+    });
+  return {grad_image, grad_c};
+}
+
+template <typename T>
+void define_tiled(py::module_& m) {
+  m.def("tiled_bias_field", &tiled_bias_field<T>, py::arg("image").noconvert(), py::arg("lattice").noconvert(),
+        py::arg("seed") = 0, "bias_field of [C, *S] as the CUDA kernel computes it, run on the host.");
+  m.def("tiled_bias_field_backward", &tiled_bias_field_backward<T>, py::arg("grad").noconvert(),
+        py::arg("image").noconvert(), py::arg("lattice").noconvert(), py::arg("seed") = 0,
+        "Its gradients to image and lattice, as the CUDA kernels compute them, run on the host.");
 }
 
 // The clone of the hot loops that the loader picks on this machine.
@@ -94,6 +190,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("bias_field", &bias_field, py::arg("image"), py::arg("lattice"), "image * exp(B-spline) of one channel.");
   m.def("bending_gradient", &bending_gradient, py::arg("lattice"), py::arg("spacing"),
         "Gradient of the bending energy of one channel; spacing is the length of a cell along every axis.");
+  define_tiled<float>(m);
+  define_tiled<double>(m);
   m.def("instruction_set", &instruction_set, "Which clone of the CPU kernels runs on this machine.");
   m.attr("compiler") = MEDADV_COMPILER;
   m.attr("cuda_version") = MEDADV_CUDA_VERSION;

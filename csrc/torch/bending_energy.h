@@ -19,6 +19,7 @@ std::tuple<Tensor, Tensor> bending_energy(const Tensor& lattice, std::vector<dou
         lattice.dim() - 2, ", got ", spacing.size());
   for (const double length : spacing) check(length > 0, op, ": spacing must be positive, got ", text(spacing));
   const Lattice g = lattice_over(op, lattice, std::vector<int64_t>(spacing.size(), 1));
+  check_planes(op, g, lattice.size(0) * lattice.size(1));
   spacing.insert(spacing.begin(), 3 - spacing.size(), 1.0);
 
   const typename Backend::Scope scope(lattice);

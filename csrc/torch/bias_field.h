@@ -24,6 +24,7 @@ inline BiasFieldShapes check_bias_field(const char* op, const Tensor& image, con
         lattice.size(0));
   check(lattice.size(1) == 1 || lattice.size(1) == image.size(1), op,
         ": lattice must have 1 channel or the image's ", image.size(1), ", got ", lattice.size(1));
+  check_planes(op, g, image.size(0) * image.size(1));
   const int64_t per_knot = lattice.size(1) == 1 ? image.size(1) : 1;
   return {g, {image.size(0) * image.size(1), per_knot}};
 }

@@ -6,6 +6,7 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
+#include <algorithm>
 #include <limits>
 #include <sstream>
 #include <stdexcept>
@@ -91,6 +92,14 @@ inline Lattice lattice_over(const char* op, const Tensor& lattice, const std::ve
     axes[3 - size.size() + d] = {int32_t(size[d]), int32_t(k)};
   }
   return {axes[0], axes[1], axes[2]};
+}
+
+// Planes of an image, or of its lattice, are counted in 32 bits on a GPU.
+inline void check_planes(const char* op, const Lattice& g, int64_t channels) {
+  const int64_t limit = std::numeric_limits<int32_t>::max(),
+                depth = std::max<int64_t>({1, g.z.size, g.z.knots});
+  check(channels <= limit / depth, op, ": images times channels times depth must stay below 2^31, got ", channels,
+        " and ", depth);
 }
 
 inline bool empty(const Tensor& t) { return t.numel() == 0; }

@@ -12,7 +12,9 @@ inline Lattice check_spline_field(const char* op, const Tensor& lattice, const s
   check(size.size() == 2 || size.size() == 3, op, ": size must be [H, W] or [D, H, W], got ", text(size));
   for (const int64_t n : size) check(n >= 0, op, ": size must not be negative, got ", text(size));
   check_floating(op, "lattice", lattice);
-  return lattice_over(op, lattice, size);
+  const Lattice g = lattice_over(op, lattice, size);
+  check_planes(op, g, lattice.size(0) * lattice.size(1));
+  return g;
 }
 
 template <typename Backend>
@@ -45,6 +47,7 @@ Tensor spline_field_adjoint(const Tensor& grad, std::vector<int64_t> knots) {
   const Tensor d = torch::stable::contiguous(grad);
   Tensor grad_c = torch::stable::new_zeros(d, lattice_shape);
   const Lattice g = lattice_over(op, grad_c, size);
+  check_planes(op, g, grad.size(0) * grad.size(1));
   if (empty(d) || empty(grad_c)) return grad_c;
   dispatch_floating(op, "grad", d.scalar_type(), [&]<typename S>() {
     Backend::template spline_field_adjoint<Arithmetic<S>, S>(scope, g, d.size(0) * d.size(1), d.const_data_ptr<S>(),

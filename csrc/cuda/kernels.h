@@ -1,0 +1,47 @@
+// What the CUDA library computes: plain pointers and a stream, no torch types. Every function returns the
+// launch's error. Workspaces are the caller's; their sizes come from the functions beside them.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "core/bending_energy.h"
+#include "core/bias_field.h"
+#include "core/spline_tile.h"
+
+namespace medadv::cuda {
+
+// Partial sums of a gradient to a lattice, in numbers of T; 0 where none are needed.
+template <typename T>
+int64_t adjoint_workspace(const Lattice& g, int64_t channels) {
+  const Tiling<T> tiling(g);
+  return tiling.fits() ? tiling.partials(channels * g.z.size) : 0;
+}
+
+template <typename T, typename S>
+cudaError_t spline_field(const Lattice& g, int64_t channels, const S* c, S* out, cudaStream_t stream);
+
+template <typename T, typename S>
+cudaError_t spline_field_adjoint(const Lattice& g, int64_t channels, const S* grad, S* grad_c, T* workspace,
+                                 cudaStream_t stream);
+
+template <typename T, typename S>
+cudaError_t bias_field(const Lattice& g, Channels channels, const S* image, const S* c, S* out, cudaStream_t stream);
+
+template <typename T, typename S>
+cudaError_t bias_field_backward(const Lattice& g, Channels channels, const S* grad, const S* image, const S* c,
+                                S* grad_image, S* grad_c, T* workspace, cudaStream_t stream);
+
+template <typename T, typename S>
+cudaError_t bias_field_lattice_backward(const Lattice& g, Channels channels, const S* grad, const S* out, S* grad_c,
+                                        T* workspace, cudaStream_t stream);
+
+// Workspace: one float64 per row of control points.
+inline int64_t bending_workspace(const Lattice& g, int64_t channels) {
+  return channels * g.z.knots * int64_t(g.y.knots);
+}
+
+template <typename S>
+cudaError_t bending_energy(const Lattice& g, const double* length, int64_t channels, const S* c, double* energy,
+                           S* gradient, double* workspace, cudaStream_t stream);
+
+}  // namespace medadv::cuda

@@ -1,0 +1,98 @@
+// The CUDA backend: torch's current stream and device, workspaces from torch's allocator.
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/macros.h>
+
+#include "cuda/kernels.h"
+#include "torch/register.h"
+
+namespace medadv {
+namespace {
+
+// torch's half types as CUDA spells them; the bits are the same.
+template <typename S>
+struct DeviceType { using type = S; };
+template <>
+struct DeviceType<torch::headeronly::Half> { using type = __half; };
+template <>
+struct DeviceType<torch::headeronly::BFloat16> { using type = __nv_bfloat16; };
+
+template <typename S>
+const typename DeviceType<S>::type* device(const S* p) {
+  return reinterpret_cast<const typename DeviceType<S>::type*>(p);
+}
+template <typename S>
+typename DeviceType<S>::type* device(S* p) {
+  return reinterpret_cast<typename DeviceType<S>::type*>(p);
+}
+
+struct Cuda {
+  class Scope {
+   public:
+    explicit Scope(const Tensor& tensor) : tensor_(tensor), guard_(tensor.get_device_index()) {
+      void* handle = nullptr;
+      TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(tensor.get_device_index(), &handle));
+      stream = static_cast<cudaStream_t>(handle);
+    }
+
+    template <typename T>
+    Tensor workspace(int64_t count) const {
+      return torch::stable::new_empty(tensor_, {count},
+                                      std::is_same_v<T, double> ? ScalarType::Double : ScalarType::Float);
+    }
+
+    cudaStream_t stream;
+
+   private:
+    Tensor tensor_;
+    torch::stable::accelerator::DeviceGuard guard_;
+  };
+
+  template <typename T, typename S>
+  static void bias_field(const Scope& scope, const Lattice& g, Channels channels, const S* x, const S* c, S* out) {
+    STD_CUDA_CHECK((cuda::bias_field<T>(g, channels, device(x), device(c), device(out), scope.stream)));
+  }
+
+  template <typename T, typename S>
+  static void bias_field_backward(const Scope& scope, const Lattice& g, Channels channels, const S* grad, const S* x,
+                                  const S* c, S* grad_x, S* grad_c) {
+    Tensor sums = scope.workspace<T>(cuda::adjoint_workspace<T>(g, channels.count));
+    STD_CUDA_CHECK((cuda::bias_field_backward<T>(g, channels, device(grad), device(x), device(c), device(grad_x),
+                                                 device(grad_c), sums.mutable_data_ptr<T>(), scope.stream)));
+  }
+
+  template <typename T, typename S>
+  static void bias_field_lattice_backward(const Scope& scope, const Lattice& g, Channels channels, const S* grad,
+                                          const S* out, S* grad_c) {
+    Tensor sums = scope.workspace<T>(cuda::adjoint_workspace<T>(g, channels.count));
+    STD_CUDA_CHECK((cuda::bias_field_lattice_backward<T>(g, channels, device(grad), device(out), device(grad_c),
+                                                         sums.mutable_data_ptr<T>(), scope.stream)));
+  }
+
+  template <typename T, typename S>
+  static void spline_field(const Scope& scope, const Lattice& g, int64_t channels, const S* c, S* out) {
+    STD_CUDA_CHECK((cuda::spline_field<T>(g, channels, device(c), device(out), scope.stream)));
+  }
+
+  template <typename T, typename S>
+  static void spline_field_adjoint(const Scope& scope, const Lattice& g, int64_t channels, const S* grad, S* grad_c) {
+    Tensor sums = scope.workspace<T>(cuda::adjoint_workspace<T>(g, channels));
+    STD_CUDA_CHECK((cuda::spline_field_adjoint<T>(g, channels, device(grad), device(grad_c),
+                                                  sums.mutable_data_ptr<T>(), scope.stream)));
+  }
+
+  template <typename S>
+  static void bending_energy(const Scope& scope, const Lattice& g, const double* spacing, int64_t channels,
+                             const S* c, double* energy, S* gradient) {
+    Tensor rows = scope.workspace<double>(cuda::bending_workspace(g, channels));
+    STD_CUDA_CHECK(cuda::bending_energy(g, spacing, channels, device(c), energy, device(gradient),
+                                        rows.mutable_data_ptr<double>(), scope.stream));
+  }
+};
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(medadv, CUDA, m) { register_operators<Cuda>(m); }
+
+}  // namespace medadv

@@ -1,0 +1,66 @@
+"""The block algorithms of the CUDA kernels, run on the host: most of a kernel's logic needs no GPU to be tested."""
+
+import numpy as np
+import pytest
+import torch
+from support import splines
+
+from medadv import _core
+
+CASES = [
+    ((1, 5, 7), (1, 4, 4)),
+    ((2, 1, 130), (1, 4, 9)),
+    ((2, 33, 1), (2, 6, 4)),
+    ((1, 70, 300), (1, 9, 12)),
+    ((3, 40, 128), (1, 7, 20)),
+    ((2, 3, 37, 132), (2, 4, 5, 11)),
+    ((2, 5, 17, 140), (1, 6, 4, 9)),
+]
+
+
+def sample(image_shape, lattice_shape, dtype):
+    rng = np.random.default_rng(0)
+    image, grad = rng.uniform(0.1, 1, (2, *image_shape))
+    lattice = rng.uniform(-0.5, 0.5, lattice_shape)
+    return [a.astype(dtype) for a in (image, grad, lattice)]
+
+
+def reference(image, grad, lattice):
+    x, c = (torch.tensor(a, dtype=torch.float64).requires_grad_() for a in (image, lattice))
+    out = splines_bias_field(x, c)
+    return out.detach().numpy(), *(g.numpy() for g in torch.autograd.grad(out, (x, c), torch.tensor(grad).double()))
+
+
+def splines_bias_field(image, lattice):
+    return splines.bias_field(image[None], lattice[None])[0]
+
+
+# Several orders: one permutation can hide a race.
+@pytest.mark.parametrize("seed", [0, 1, 5, 77])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("image_shape", "lattice_shape"), CASES, ids=str)
+def test_tiles_match_the_dense_definition(image_shape, lattice_shape, dtype, seed):
+    image, grad, lattice = sample(image_shape, lattice_shape, dtype)
+    expected, expected_image, expected_lattice = reference(image, grad, lattice)
+    tolerance = {np.float32: 2e-6, np.float64: 1e-13}[dtype]
+    np.testing.assert_allclose(_core.tiled_bias_field(image, lattice, seed), expected, rtol=tolerance)
+    grad_image, grad_lattice = _core.tiled_bias_field_backward(grad, image, lattice, seed)
+    np.testing.assert_allclose(grad_image, expected_image, rtol=tolerance)
+    np.testing.assert_allclose(grad_lattice, expected_lattice, rtol=4 * tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_order_of_threads_does_not_change_a_bit(dtype):
+    image, grad, lattice = sample((2, 50, 150), (1, 6, 8), dtype)
+    runs = [_core.tiled_bias_field_backward(grad, image, lattice, seed) for seed in (0, 3, 9)]
+    for grad_image, grad_lattice in runs[1:]:
+        assert np.array_equal(grad_image, runs[0][0])
+        assert np.array_equal(grad_lattice, runs[0][1])
+
+
+def test_a_lattice_too_fine_for_tiles_is_refused():
+    image, grad, lattice = sample((1, 64, 64), (1, 60, 60), np.float32)
+    with pytest.raises(ValueError, match="too fine for tiles"):
+        _core.tiled_bias_field(image, lattice)
+    with pytest.raises(ValueError, match="too fine for tiles"):
+        _core.tiled_bias_field_backward(grad, image, lattice)
