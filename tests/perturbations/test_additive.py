@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from medadv.attacks.randomness import Draw
 from medadv.perturbations import Additive
 
-BOUNDS = [(0.0, 1.0), (-1024.0, 3071.0), (-1.0, 1.0), (-2.1179, 2.64), (0.0, 65535.0)]
+BOUNDS = [(0.0, 1.0), (-1024.0, 3071.0), (-1.0, 1.0), (-2.1179, 2.64), (0.0, 65535.0), (-1024.0, 0.1)]
 SHAPES = [(3, 1, 8, 8), (2, 3, 5, 7), (2, 4, 3, 4, 5), (1, 1, 1, 1)]
 
 
@@ -133,6 +133,26 @@ def test_distance_is_a_fraction_of_the_range():
     assert Additive(1.0).distance(x, {"noise": noise}, (-1024.0, 3071.0)).tolist() == pytest.approx([0.1, 0.001])
     l2 = Additive(1.0, "l2").distance(x, {"noise": noise}, (-1024.0, 3071.0))
     assert l2.tolist() == pytest.approx([0.1, 0.002])
+
+
+def test_the_reported_distance_stays_below_eps_where_the_quotient_rounds_up():
+    bounds = (0.0, 3000.0)
+    x = torch.full((1, 1, 1, 1), 1500.0)
+    critical = 0
+    for steps in range(1, 400):
+        change = 1 + steps * 2.0**-12
+        eps = math.nextafter(change / 3000, 0)
+        critical += eps * 3000 >= change
+        family = Additive(eps)
+        parameters = family.project(x, {"noise": torch.full_like(x, 9.0)}, bounds)
+        assert float(family.distance(x, parameters, bounds)) <= eps
+    assert critical > 10
+
+
+def test_noise_that_was_not_projected_is_clipped_to_the_bounds():
+    x = torch.tensor([0.2, 0.9]).reshape(1, 1, 1, 2)
+    noise = {"noise": torch.tensor([-0.5, 0.5]).reshape(1, 1, 1, 2)}
+    assert Additive(0.1).apply(x, noise, (0.0, 1.0)).flatten().tolist() == [0.0, 1.0]
 
 
 def test_gradient_passes_unchanged_even_at_the_bounds():
