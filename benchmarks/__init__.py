@@ -1,0 +1,1 @@
+"""Speed against public peers, side by side in one run: ``python -m benchmarks.compare``."""

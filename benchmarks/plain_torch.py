@@ -1,0 +1,35 @@
+"""The strongest plain-PyTorch forms of our operators: the yardstick, eager and under torch.compile.
+
+Separable: one dense basis matrix per axis, applied by matrix products. Far faster than any dedicated library.
+"""
+
+import torch
+from torch import Tensor
+
+
+def basis(size: int, knots: int) -> Tensor:
+    """Dense ``[size, knots]`` matrix of cubic B-spline weights at the voxels of one axis."""
+    u = torch.linspace(0, knots - 3, size, dtype=torch.float64)[:, None]
+    distance = (u - torch.arange(-1, knots - 1, dtype=torch.float64)).abs()
+    near, far = (4 - 6 * distance**2 + 3 * distance**3) / 6, (2 - distance) ** 3 / 6
+    return torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0)).float()
+
+
+def bases(size, knots, device="cpu"):
+    """Matrices for :func:`spline_field`, one per axis; the last one transposed, as the product takes it."""
+    matrices = [basis(n, k).to(device) for n, k in zip(size, knots, strict=True)]
+    return [*matrices[:-1], matrices[-1].T.contiguous()]
+
+
+def spline_field(lattice: Tensor, matrices: list[Tensor]) -> Tensor:
+    """``[N, K, *G] -> [N, K, *S]``."""
+    field = matrices[-2] @ (lattice @ matrices[-1])
+    if len(matrices) == 3:
+        depth = matrices[0] @ field.flatten(3)
+        field = depth.reshape(*lattice.shape[:2], -1, *field.shape[3:])
+    return field
+
+
+def bias_field(image: Tensor, lattice: Tensor, matrices: list[Tensor]) -> Tensor:
+    """``image * exp(B(lattice))``."""
+    return torch.exp(spline_field(lattice, matrices)) * image
