@@ -1,0 +1,30 @@
+"""`medadv verify`: is a store what was written?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medadv._optional import require
+from medadv.cli.errors import DamagedError, InputError, sentence
+from medadv.sweep.store import Store, StoreDamaged
+
+click = require("click", extra="lab")
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+def verify(store: Path) -> None:
+    """Read every file of STORE and compare it with its SHA-256."""
+    try:
+        opened = Store.open(store)
+        damage = opened.verify()
+    except StoreDamaged as error:
+        raise DamagedError(sentence(error)) from None
+    except (ValueError, OSError) as error:
+        raise InputError(sentence(error)) from None
+    if damage:
+        for each in damage[:-1]:
+            click.echo(f"Damaged: {each}", err=True)
+        raise DamagedError(f"{damage[-1]} ({len(damage)} damaged in all)")
+    done, planned = opened.done(), set(opened.plan.get("units", []))
+    click.echo(f"Sound: {len(done)} units; {len(planned & done)} of {len(planned)} planned units are done")

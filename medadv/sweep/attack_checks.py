@@ -1,0 +1,199 @@
+"""Trust checks of the attacks: C7, C9, C12, C13 and C14, each by trying something else on the sample.
+
+They look at one budget of each attack, the one at which about half of the images withstand: where all are broken, or
+none, a weak attack looks like a strong one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from medadv.attacks import Draw
+from medadv.sweep.constraint import spent, violations
+from medadv.sweep.plan import Curve, Evaluation
+from medadv.sweep.result_checks import read_points
+from medadv.sweep.sample import Finding, Probe, Sample, joined, judged, percent
+from medadv.sweep.store import Store
+
+TOLERANCE = 0.05  # of the sample
+_DRAWS = 10  # of random changes per image
+_DRAW_NUMBER = 2**32  # beyond the restarts of any attack, so that no draw is one of its random starts
+_LEVELS = {8: 255, 16: 65535}
+
+
+def probe(curve: Curve, store: Store, sample: Sample) -> Probe:
+    """An attack at its most telling budget, tried on the sample.
+
+    Args:
+        curve: the attack and its budgets.
+        store: results of all of them.
+        sample: the images.
+
+    Returns:
+        The budget where the share of right images that withstand is nearest to a half, and the result there.
+    """
+    points = [point for point in read_points(store) if point.attack == curve.attack.name]
+    nearest = min(points, key=lambda point: abs(point.robust / max(point.correct, 1) - 0.5))
+    attack = curve.attack.with_budget(nearest.budget)
+    return Probe(attack, sample.attack(attack))
+
+
+def single_step(probes: Sequence[Probe], sample: Sample) -> Finding:
+    """C7: a single step over the whole budget must not break images that the attack itself does not.
+
+    Args:
+        probes: the attacks.
+        sample: the images.
+
+    Returns:
+        Passed where it breaks no more images, and at most 5 % of the sample in addition.
+    """
+    parts = []
+    passed = True
+    for each in probes:
+        single = replace(each.attack, steps=1, step_size=1.0, restarts=1, random_start=False, momentum=0.0)
+        broken = sample.attack(single).success
+        more = int((broken & each.result.robust).sum())
+        passed = passed and int(broken.sum()) <= len(each.broken) and more <= TOLERANCE * len(sample)
+        parts.append(
+            f"{each}: one step breaks {int(broken.sum())} of {len(sample)} images, {_steps(each)} break "
+            f"{len(each.broken)}, and {more} only the one step"
+        )
+    return judged(passed, joined(parts))
+
+
+def converged(probes: Sequence[Probe], sample: Sample) -> Finding:
+    """C9: twice the steps must not break many more images.
+
+    Args:
+        probes: the attacks.
+        sample: the images.
+
+    Returns:
+        Passed where they break at most 5 % of the sample in addition.
+    """
+    parts = []
+    passed = True
+    for each in probes:
+        more = 0
+        if len(each.survivors):
+            longer = replace(each.attack, steps=2 * each.attack.steps)
+            more = int(sample.attack(longer, each.survivors).success.sum())
+        passed = passed and more <= TOLERANCE * len(sample)
+        parts.append(
+            f"{each}: {_steps(each)} break {len(each.broken)} of {len(sample)} images, twice as many break {more} more"
+        )
+    return judged(passed, joined(parts))
+
+
+def within_budget(probes: Sequence[Probe], evaluation: Evaluation, store: Store, sample: Sample) -> Finding:
+    """C12: the budget, measured anew in float64 on the final float32 images: stored panels, and the whole sample.
+
+    Args:
+        probes: the attacks, tried on the sample.
+        evaluation: what was evaluated.
+        store: results, with panels.
+        sample: the images.
+
+    Returns:
+        Passed where every image keeps its budget and the bounds.
+    """
+    bounds = evaluation.victim.bounds
+    attacks = {(attack.name, attack.budget): attack for curve in evaluation.curves for attack in curve.attacks}
+    measured = outside = 0
+    for receipt in store.receipts("attack"):
+        panels = store.artifacts(receipt.unit.id)
+        if panels:
+            attack = attacks[receipt.unit.fields["attack"], receipt.unit.fields["budget"]]
+            outside += int(violations(attack, panels["clean"], panels["adversarial"], bounds).sum())
+            measured += len(panels["examples"])
+    for each in probes:
+        clean, changed = sample.images.cpu().numpy(), each.result.images.cpu().numpy()
+        outside += int(violations(each.attack, clean, changed, bounds).sum())
+        measured += len(sample)
+    sentence = f"Measured anew on {measured} attacked float32 images: {outside} outside the budget or the image range."
+    return judged(outside == 0, sentence)
+
+
+def verified_again(probes: Sequence[Probe], sample: Sample) -> Finding:
+    """C13: images that fooled the model in a batch must fool it alone, and after rounding to 16 and 8 bits.
+
+    Rounding to 8 bits may undo a change of less than half a grey level: that share is told and decides nothing.
+
+    Args:
+        probes: the attacks, tried on the sample.
+        sample: the images.
+
+    Returns:
+        Passed where at least 95 % still fool the model alone, and after rounding to 16 bits.
+    """
+    parts = []
+    passed = True
+    for each in probes:
+        rows = each.broken
+        if len(rows) == 0:
+            parts.append(f"{each}: no image was broken")
+            continue
+        images = each.result.images[rows]
+        alone = torch.cat([sample.wrong(images[[row]], rows[[row]]) for row in range(len(rows))])
+        wrong = {bits: sample.wrong(_rounded(images, bits, sample.victim.bounds), rows) for bits in _LEVELS}
+        passed = passed and min(_share(alone), _share(wrong[16])) >= 1 - TOLERANCE
+        rounded = _rounded(images, 8, sample.victim.bounds)
+        largest = spent(each.attack, sample.images[rows].cpu().numpy(), rounded.cpu().numpy(), sample.victim.bounds)
+        parts.append(
+            f"{each}: of {len(rows)} broken images {percent(_share(alone))} are wrong alone, "
+            f"{percent(_share(wrong[16]))} after rounding to 16 bits, {percent(_share(wrong[8]))} to 8 bits "
+            f"(budget used then: {largest:.4g})"
+        )
+    return judged(passed, joined(parts))
+
+
+def noise_floor(probes: Sequence[Probe], sample: Sample) -> Finding:
+    """C14: random changes of the same budget must not break images that the attack does not.
+
+    Args:
+        probes: the attacks, tried on the sample.
+        sample: the images.
+
+    Returns:
+        Passed where ten draws break no more images, and at most 5 % of the sample in addition.
+    """
+    parts = []
+    passed = True
+    for each in probes:
+        broken = _broken_at_random(each, sample)
+        more = int((broken & each.result.robust).sum())
+        passed = passed and int(broken.sum()) <= len(each.broken) and more <= TOLERANCE * len(sample)
+        parts.append(
+            f"{each}: {_DRAWS} random draws break {int(broken.sum())} of {len(sample)} images, the attack breaks "
+            f"{len(each.broken)}, and {more} only the draws"
+        )
+    return judged(passed, joined(parts))
+
+
+def _broken_at_random(each: Probe, sample: Sample) -> Tensor:
+    perturbation, bounds = each.attack.perturbation, sample.victim.bounds
+    broken = torch.zeros(len(sample), dtype=torch.bool, device=sample.ids.device)
+    for number in range(_DRAWS):
+        draw = Draw(sample.seed, sample.ids, _DRAW_NUMBER + number)
+        parameters = perturbation.random(sample.images, draw, bounds)
+        broken |= sample.wrong(perturbation.apply(sample.images, parameters, bounds))
+    return broken
+
+
+def _rounded(images: Tensor, bits: int, bounds: tuple[float, float]) -> Tensor:
+    low, high = bounds
+    levels = (images.double() - low) / (high - low) * _LEVELS[bits]
+    return (levels.round() / _LEVELS[bits] * (high - low) + low).float()
+
+
+def _steps(each: Probe) -> str:
+    return f"{each.attack.steps} steps" if each.attack.steps > 1 else "1 step"
+
+
+def _share(values: Tensor) -> float:
+    return float(values.double().mean())

@@ -1,0 +1,266 @@
+"""Run an evaluation into a store, so that it can be stopped, or killed, at any moment and continued."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medadv import _arguments
+from medadv.attacks import Attack, Result, Status
+from medadv.sweep.panels import Panels, draw_panels, merge_panels, panel_examples
+from medadv.sweep.plan import Curve, Evaluation, differences
+from medadv.sweep.store import Store, StoreExists
+from medadv.sweep.trust import run_checks
+from medadv.sweep.unit import Unit
+
+_DIFFERENCES_SHOWN = 4
+_TRIED_BEFORE_THE_STORE = 8  # images
+
+Columns = dict[str, NDArray[Any]]
+
+
+class PlanDiffers(ValueError):  # noqa: N818
+    """A store that was to be continued belongs to another plan."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an evaluation is.
+
+    Args:
+        doing: what is done now, for people.
+        done: units done, with the share of the one in work.
+        total: units in all.
+    """
+
+    doing: str
+    done: float
+    total: int
+
+
+def evaluate(
+    evaluation: Evaluation,
+    path: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    batch_size: int = 64,
+    progress: Callable[[Progress], None] | None = None,
+) -> Store:
+    """Attack every image at every budget, check whether the result can be trusted, and store both.
+
+    Everything that can be wrong with model, images and attacks is looked at before the store is made. An image broken
+    at a smaller budget keeps that result. A unit is committed when it is complete; stopping (an exception from
+    `progress`, KeyboardInterrupt, kill -9) loses only the unit in work, and a continued evaluation stores the same
+    rows as one that was never stopped.
+
+    Args:
+        evaluation: what is evaluated.
+        path: directory of the store; must not exist, unless `resume`.
+        resume: continue the store at `path` if there is one.
+        batch_size: images shown to the model at once; results depend on it through rounding only.
+        progress: called before the first and after every batch.
+
+    Returns:
+        The complete store.
+
+    Raises:
+        StoreExists: there is something at `path`, and `resume` is False.
+        PlanDiffers: the store at `path` was made for another evaluation.
+        StoreDamaged: a file of the store at `path` is damaged.
+        TypeError, ValueError: what the victim or an attack refuses.
+
+    >>> import tempfile
+    >>> from medadv.attacks import PGD
+    >>> from medadv.data import chest_phantoms
+    >>> from medadv.models import Victim
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 2)).eval()
+    >>> curve = Curve(PGD(steps=2), (0.01, 0.02))
+    >>> films = chest_phantoms(6, size=16)
+    >>> job = Evaluation(Victim(net), "a linear model", films, "phantoms", (curve,))
+    >>> store = evaluate(job, Path(tempfile.mkdtemp()) / "sweep")
+    >>> store.query("SELECT count(*) AS rows FROM rows", kind="attack")["rows"].tolist()
+    [12]
+    """
+    batch_size = _arguments.whole(batch_size, "batch_size", at_least=1)
+    if not resume and os.path.lexists(path):
+        raise StoreExists(f"path must not exist yet, got {Path(path)}")
+    _try_attacks(evaluation)
+    store = _open(path, evaluation.plan(), resume)
+    run = _Run(evaluation, store, batch_size, progress or (lambda now: None))
+    run.attacks()
+    run.checks()
+    return store
+
+
+def _try_attacks(evaluation: Evaluation) -> None:
+    """One step of each attack on a few images, so that a model without gradients is found before the store is made."""
+    correct = evaluation.victim.correct(evaluation.logits, evaluation.targets)
+    few = correct.nonzero().flatten()[:_TRIED_BEFORE_THE_STORE]
+    if len(few) == 0:
+        return
+    for curve in evaluation.curves:
+        attack = replace(curve.attacks[-1], steps=1, restarts=1, stop_early=False)
+        attack(evaluation.victim, evaluation.images[few], evaluation.targets[few], few)
+
+
+def _open(path: str | os.PathLike[str], plan: dict[str, Any], resume: bool) -> Store:
+    if not resume or not os.path.lexists(path):
+        return Store.create(path, plan)
+    store = Store.open(path)
+    found = differences(store.plan, {**plan, "created": store.plan.get("created")})
+    shown = [phrase for phrase in found if not phrase.startswith("units")][:_DIFFERENCES_SHOWN]
+    if found:
+        raise PlanDiffers(f"{Path(path)} holds another evaluation and cannot be continued: {'; '.join(shown)}")
+    return store
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """Rows and panels of one unit."""
+
+    columns: Columns
+    panels: Panels
+
+
+class _Run:
+    def __init__(
+        self, evaluation: Evaluation, store: Store, batch_size: int, progress: Callable[[Progress], None]
+    ) -> None:
+        self.evaluation = evaluation
+        self.store = store
+        self.batch_size = batch_size
+        self.progress = progress
+        self.total = len(evaluation.units())
+        self.committed = _committed_rows(store)
+        self.done = len(self.committed)
+        correct = evaluation.victim.correct(evaluation.logits, evaluation.targets)
+        self.correct = correct.cpu().numpy()
+
+    def attacks(self) -> None:
+        for shard in range(len(self.evaluation.shards)):
+            for curve in self.evaluation.curves:
+                self._curve(curve, shard)
+
+    def checks(self) -> None:
+        unit = self.evaluation.check_unit()
+        if unit.id in self.store.done():
+            self.progress(Progress("done", self.total, self.total))
+            return
+        started = time.monotonic()
+
+        def tell(doing: str, share: float) -> None:
+            self.progress(Progress(doing, self.done + share, self.total))
+
+        checks = run_checks(self.evaluation, self.store, tell)
+        columns = {
+            "check": [check.check for check in checks],
+            "title": [check.title for check in checks],
+            "outcome": [check.outcome for check in checks],
+            "sentence": [check.sentence for check in checks],
+        }
+        self.store.commit(unit, columns, facts=self._facts(started))
+        self.progress(Progress("done", self.total, self.total))
+
+    def _curve(self, curve: Curve, shard: int) -> None:
+        smaller: _Outcome | None = None
+        for step, attack in enumerate(curve.attacks):
+            unit = self.evaluation.attack_unit(curve, step, shard)
+            if unit.id in self.committed:
+                smaller = _Outcome(self.committed[unit.id], self.store.artifacts(unit.id))
+                continue
+            smaller = self._attack(unit, attack, smaller)
+
+    def _attack(self, unit: Unit, attack: Attack, smaller: _Outcome | None) -> _Outcome:
+        started = time.monotonic()
+        first, last = unit.fields["first"], unit.fields["last"]
+        doing = f"{attack.name} {attack.budget:.4g}, images {first} to {last}"
+        self.progress(Progress(doing, self.done, self.total))
+        examples = np.arange(first, last + 1)
+        columns = self._blank(examples) if smaller is None else {**smaller.columns}
+        columns = {name: values.copy() for name, values in columns.items()}
+        panels: Panels = {} if smaller is None else smaller.panels
+        wanted = panel_examples(self.evaluation.data.labels[examples], self.correct[examples], first)
+        rows = examples if smaller is None else examples[columns["status"] == str(Status.FAILED)]
+        for start in range(0, len(rows), self.batch_size):
+            batch = rows[start : start + self.batch_size]
+            result = self._run(attack, batch, clean_forwards=1 if smaller is None else 0)
+            for name, values in _answers(result).items():
+                columns[name][batch - first] = values
+            panels = merge_panels(panels, draw_panels(wanted, self.evaluation.images, result, batch))
+            share = (start + len(batch)) / len(rows)
+            self.progress(Progress(doing, self.done + share, self.total))
+        texts = {name: values.tolist() if values.dtype == object else values for name, values in columns.items()}
+        artifacts = panels if panels and len(panels["examples"]) else None
+        self.store.commit(unit, texts, artifacts, self._facts(started))
+        self.done += 1
+        return _Outcome(columns, panels)
+
+    def _run(self, attack: Attack, batch: NDArray[np.int64], clean_forwards: int) -> Result:
+        ids = torch.from_numpy(batch).to(self.evaluation.device)
+        return attack.run(
+            self.evaluation.victim,
+            self.evaluation.images[ids],
+            self.evaluation.targets[ids],
+            ids,
+            self.evaluation.logits[ids],
+            clean_forwards,
+        )
+
+    def _blank(self, examples: NDArray[np.int64]) -> Columns:
+        data = self.evaluation.data
+        count = len(examples)
+        return {
+            "example": examples,
+            "name": np.array([data.names[example] for example in examples], dtype=object),
+            "label": data.labels[examples],
+            "clean_prediction": np.zeros(count, np.int64),
+            "prediction": np.zeros(count, np.int64),
+            "status": np.full(count, "", dtype=object),
+            "loss": np.zeros(count, np.float32),
+            "distance": np.zeros(count, np.float64),
+            "step": np.zeros(count, np.int64),
+            "forwards": np.zeros(count, np.int64),
+            "backwards": np.zeros(count, np.int64),
+        }
+
+    def _facts(self, started: float) -> dict[str, Any]:
+        return {
+            "seconds": round(time.monotonic() - started, 3),
+            "batch_size": self.batch_size,
+            "threads": torch.get_num_threads(),
+            "versions": dict(self.store.plan["versions"]),
+        }
+
+
+def _answers(result: Result) -> Columns:
+    return {
+        "clean_prediction": result.clean_predictions.cpu().numpy(),
+        "prediction": result.predictions.cpu().numpy(),
+        "status": np.array([str(Status(value)) for value in result.status.tolist()], dtype=object),
+        "loss": result.loss.cpu().numpy(),
+        "distance": result.distance.cpu().numpy(),
+        "step": result.step.cpu().numpy(),
+        "forwards": result.forwards.cpu().numpy(),
+        "backwards": result.backwards.cpu().numpy(),
+    }
+
+
+def _committed_rows(store: Store) -> dict[str, Columns]:
+    """The rows of every committed attack unit, by unit id."""
+    if not store.receipts("attack"):
+        return {}
+    table = store.query("SELECT * FROM rows ORDER BY unit, example", kind="attack")
+    units = table.pop("unit")
+    found: dict[str, Columns] = {}
+    for unit in np.unique(units):
+        rows = units == unit
+        found[str(unit)] = {name: values[rows] for name, values in table.items()}
+    return found

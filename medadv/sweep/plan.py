@@ -1,0 +1,259 @@
+"""What an evaluation is: a model, images, and attacks with rising budgets; and its plan, cut into units."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import medadv
+from medadv import _arguments
+from medadv.attacks import Attack
+from medadv.data import ImageSet
+from medadv.models import Victim, model_sha256
+from medadv.sweep.unit import Unit
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One attack at several budgets.
+
+    Args:
+        attack: the attack; its own budget plays no part.
+        budgets: in the attack's units, each larger than the one before.
+
+    Raises:
+        TypeError, ValueError: no budget, budgets that do not rise, or one that the attack refuses.
+
+    >>> from medadv.attacks import PGD
+    >>> [attack.eps for attack in Curve(PGD(), (0.25, 0.5)).attacks]
+    [0.25, 0.5]
+    """
+
+    attack: Attack
+    budgets: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        sizes = tuple(self.attack.with_budget(budget).budget for budget in self.budgets)
+        if not sizes:
+            raise ValueError(f"budgets of {self.attack.name} must not be empty.")
+        if any(after <= before for before, after in pairwise(sizes)):
+            raise ValueError(f"budgets of {self.attack.name} must rise, got {list(sizes)}.")
+        object.__setattr__(self, "budgets", sizes)
+
+    @property
+    def attacks(self) -> list[Attack]:
+        """The attack with each of the budgets."""
+        return [self.attack.with_budget(budget) for budget in self.budgets]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One model, one set of images, attacks with their budgets, one seed.
+
+    Args:
+        victim: the model under attack, on the device where everything is computed.
+        source: how the model was named, such as "package.module:function".
+        data: the images.
+        path: how the images were named.
+        curves: attacks with rising budgets, no attack twice.
+        seed: of all random starts and draws, 0 to 2^64 - 1; replaces the seeds of the attacks.
+        shard_size: images per unit, at least 1.
+
+    Raises:
+        TypeError, ValueError: an argument is not what it must be.
+    """
+
+    victim: Victim
+    source: str
+    data: ImageSet
+    path: str
+    curves: tuple[Curve, ...]
+    seed: int = 0
+    shard_size: int = 64
+
+    def __post_init__(self) -> None:
+        _arguments.whole(self.seed, "seed", at_least=0, below=2**64)
+        _arguments.whole(self.shard_size, "shard_size", at_least=1)
+        if not self.curves:
+            raise ValueError("curves must hold at least one attack.")
+        repeated = [name for name, times in Counter(curve.attack.name for curve in self.curves).items() if times > 1]
+        if repeated:
+            raise ValueError(f"curves must name each attack once, got {repeated[0]} more than once.")
+        seeded = tuple(replace(curve, attack=replace(curve.attack, seed=self.seed)) for curve in self.curves)
+        object.__setattr__(self, "curves", seeded)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        module = self.victim.module
+        tensors: Sequence[Tensor] = [*module.parameters(), *module.buffers()]
+        return tensors[0].device if tensors else torch.device("cpu")
+
+    @cached_property
+    def images(self) -> Tensor:
+        """[N, C, H, W] float32 on the device."""
+        return torch.from_numpy(np.ascontiguousarray(self.data.images)).to(self.device)
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """[N] int64 on the device."""
+        return torch.from_numpy(self.data.labels).to(self.device)
+
+    @cached_property
+    def logits(self) -> Tensor:
+        """What the model says about the clean images, [N, K]; raises what `Victim.check` raises."""
+        return self.victim.clean_logits(self.images, self.targets)
+
+    @cached_property
+    def model_sha256(self) -> str:
+        """Fingerprint of the weights before anything was run."""
+        return model_sha256(self.victim.module)
+
+    @property
+    def shards(self) -> list[tuple[int, int]]:
+        """Number of the first and the last image of each unit."""
+        firsts = range(0, len(self.data), self.shard_size)
+        return [(first, min(first + self.shard_size, len(self.data)) - 1) for first in firsts]
+
+    def attack_unit(self, curve: Curve, step: int, shard: int) -> Unit:
+        """The unit of one attack, one budget and one shard.
+
+        Args:
+            curve: one of `curves`.
+            step: index of the budget in the curve.
+            shard: index of the shard.
+
+        Returns:
+            The unit. The smaller budgets are among its fields, because an image that they break keeps that result.
+        """
+        first, last = self.shards[shard]
+        attack = curve.attacks[step]
+        fields = {
+            **self._identity,
+            "shard": shard,
+            "first": first,
+            "last": last,
+            "attack": attack.name,
+            "configuration": attack.configuration(),
+            "budget": attack.budget,
+            "smaller_budgets": list(curve.budgets[:step]),
+        }
+        return Unit("attack", fields)
+
+    def check_unit(self) -> Unit:
+        """The unit of the trust checks."""
+        return Unit("check", {**self._identity, "attacks": self._attacks, "shards": _lists(self.shards)})
+
+    def units(self) -> list[Unit]:
+        """All units, in the order in which they are done."""
+        attacks = [
+            self.attack_unit(curve, step, shard)
+            for shard in range(len(self.shards))
+            for curve in self.curves
+            for step in range(len(curve.budgets))
+        ]
+        return [*attacks, self.check_unit()]
+
+    def plan(self) -> dict[str, Any]:
+        """The content of plan.json, as plain JSON values."""
+        return {
+            "medadv": medadv.__version__,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "model": {"source": self.source, "sha256": self.model_sha256, "task": self.victim.task.name},
+            "data": {
+                "path": self.path,
+                "sha256": self.data.sha256,
+                "count": len(self.data),
+                "class_names": list(self.data.class_names),
+                "shape": list(self.data.images.shape[1:]),
+            },
+            "attacks": self._attacks,
+            "seed": self.seed,
+            "shards": _lists(self.shards),
+            "versions": versions(self.device),
+            "units": [unit.id for unit in self.units()],
+        }
+
+    @property
+    def _attacks(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": curve.attack.name,
+                "configuration": _without(curve.attack.configuration(), curve.attack.budget_field),
+                "budgets": list(curve.budgets),
+            }
+            for curve in self.curves
+        ]
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "model": self.source,
+            "model_sha256": self.model_sha256,
+            "data_sha256": self.data.sha256,
+            "seed": self.seed,
+            "version": medadv.__version__,
+        }
+
+
+def differences(then: Any, now: Any, name: str = "") -> list[str]:
+    """Where two plans differ.
+
+    Args:
+        then: plain JSON value.
+        now: plain JSON value.
+        name: how to call them.
+
+    Returns:
+        One phrase per place.
+
+    >>> differences({"seed": 0, "attacks": [{"name": "pgd"}]}, {"seed": 1, "attacks": [{"name": "pgd"}]})
+    ['seed was 0 and is now 1']
+    """
+    if isinstance(then, dict) and isinstance(now, dict):
+        keys = dict.fromkeys([*then, *now])
+        found = [differences(then.get(key), now.get(key), f"{name}.{key}" if name else key) for key in keys]
+        return [phrase for phrases in found for phrase in phrases]
+    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        found = [differences(*pair, f"{name}[{index}]") for index, pair in enumerate(zip(then, now, strict=True))]
+        return [phrase for phrases in found for phrase in phrases]
+    return [] if then == now and type(then) is type(now) else [f"{name} was {then} and is now {now}"]
+
+
+def versions(device: torch.device) -> dict[str, str]:
+    """What computed the results.
+
+    Args:
+        device: where the model is.
+
+    Returns:
+        Name to version, as text.
+
+    >>> versions(torch.device("cpu"))["device"]
+    'cpu'
+    """
+    return {
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    }
+
+
+def _lists(pairs: list[tuple[int, int]]) -> list[list[int]]:
+    return [list(pair) for pair in pairs]
+
+
+def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != name}
