@@ -75,6 +75,9 @@ def test_values_come_back_to_the_bit(store):
             np.testing.assert_array_equal(np.isnan(answer[name]), np.isnan(values))
             finite = ~np.isnan(values)
             assert answer[name][finite].tobytes() == values[finite].tobytes()
+    # In the file a NaN is a NaN, not NULL, which aggregates would leave out.
+    nans = store.query("SELECT count_if(isnan(float)) AS f, count_if(isnan(double)) AS d FROM rows", kind="attack")
+    assert (nans["f"][0], nans["d"][0]) == (1, 1)
 
 
 def test_text_columns_stay_text_although_all_are_numbers_or_none_are_there(store):
