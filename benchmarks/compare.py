@@ -80,7 +80,7 @@ def circumstances(threads: int) -> dict:
         (
             line.split(":")[1].strip()
             for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in lineine
+            if "model name" in line
         ),
         "",
     )
