@@ -162,3 +162,12 @@ def class_name(label: int, names: list[str]) -> str:
     ('opacity', 'class 7')
     """
     return names[label] if 0 <= label < len(names) else f"class {label}"
+
+
+def moment(text: str) -> str:
+    """A time of ISO 8601 in UTC as people write it; any other text as it is.
+
+    >>> moment("2026-11-22T08:00:00+00:00")
+    '2026-11-22 08:00:00 UTC'
+    """
+    return text.replace("+00:00", " UTC").replace("T", " ", 1) if text.endswith("+00:00") else text

@@ -54,7 +54,11 @@ def _render(store: Store) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        percent=wording.percent, number=wording.percent_number, count=wording.count, mean=wording.mean_count
+        moment=wording.moment,
+        percent=wording.percent,
+        number=wording.percent_number,
+        count=wording.count,
+        mean=wording.mean_count,
     )
     template = environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
     results = read_results(store)
@@ -114,7 +118,7 @@ def _origin(store: Store, results: Results) -> list[tuple[str, str]]:
         ("medadv", plan.get("medadv", "")),
         *((name, str(value)) for name, value in versions.items()),
         ("Machine", ", ".join(sorted({receipt.host for receipt in receipts}))),
-        ("Planned", plan.get("created", "")),
+        ("Planned", wording.moment(plan.get("created", ""))),
         ("Measured", _period(receipts)),
         ("Computing time", _seconds(receipts)),
         (
@@ -133,7 +137,7 @@ def _seeds(plan: dict[str, Any], receipts: list[Receipt]) -> list[Any]:
 
 
 def _period(receipts: list[Receipt]) -> str:
-    times = sorted(receipt.committed.replace("+00:00", " UTC").replace("T", " ") for receipt in receipts)
+    times = sorted(wording.moment(receipt.committed) for receipt in receipts)
     return times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"
 
 

@@ -126,7 +126,7 @@ def make_store(path, *, model="examples.chest:network", checks=CHECKS, attacks=(
     check_unit = Unit("check", {"model": model})
     plan = {
         "medadv": "0.1.0",
-        "created": "2026-11-22 08:00:00 UTC",
+        "created": "2026-11-22T08:00:00+00:00",
         "model": {"source": model, "sha256": "ab" * 32, "task": "multiclass"},
         "data": {
             "path": "chest-films/",

@@ -155,7 +155,16 @@ def test_colour_bar_has_numbers_and_units(document):
 
 def test_provenance(document):
     words = document.words()
-    for needed in ("ab" * 32, "cd" * 32, "2.13.0", "Seed", "CrossEntropy()", "steps", "20.5 s"):
+    for needed in (
+        "ab" * 32,
+        "cd" * 32,
+        "2.13.0",
+        "Seed",
+        "CrossEntropy()",
+        "steps",
+        "20.5 s",
+        "2026-11-22 08:00:00 UTC",
+    ):
         assert needed in words
 
 
