@@ -236,8 +236,8 @@ def test_an_in_place_first_layer_does_not_touch_what_is_returned(lab):
     net = nn.Sequential(nn.Hardtanh(-0.2, 0.2, inplace=True), nn.Flatten(), nn.Linear(64, 3)).eval()
     victim = Victim(net, bounds=(-1, 1))
     x = lab.images_in((-1.0, 1.0), (6, 1, 8, 8))
-    y = lab.answers(victim, x)
     before = x.clone()
+    y = lab.answers(victim, x)
     result = run(Search(3), Additive(0.01), victim, x, y)
     assert torch.equal(x, before)
     assert float((result.images - x).abs().max()) <= 0.02
