@@ -25,7 +25,7 @@ def model_sha256(module: nn.Module) -> str:
     for name, value in sorted(module.state_dict().items()):
         if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_quantized:
             raise TypeError(f"module: state dict entry {name!r} must be a dense tensor, got {type(value).__name__}")
-        tensor = value.detach().cpu().contiguous()
+        tensor = value.detach().cpu()
         # The header is JSON on one line, so no name or shape can be mistaken for another.
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode() + b"\n")
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)

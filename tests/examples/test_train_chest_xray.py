@@ -29,6 +29,15 @@ example = imported(EXAMPLE)
 exporter = imported(Path(__file__).with_name("export_chest_xray.py"))
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Two threads on a busy machine wait for each other; one is quicker there."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def write_phantoms(folder: Path, first: int, count: int) -> None:
     films = chest_phantoms(first + count, size=32, seed=0)
     for index in range(first, first + count):
