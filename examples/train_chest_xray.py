@@ -1,13 +1,12 @@
-"""Train a small residual network on chest X-rays, for `medadv evaluate`.
+r"""Train a small residual network on chest X-rays, for `medadv evaluate`.
 
     python examples/train_chest_xray.py --data TRAIN --held-out TEST --out weights.safetensors
     medadv evaluate --model examples/train_chest_xray.py:chest_xray_network --weights weights.safetensors \
         --data TEST --size 96 96 --channels 1 --attack pgd --out results
 
-TRAIN and TEST are folders with one sub-folder of PNG or JPEG images per class, two classes (such as normal/
-and pneumonia/) unless --classes says otherwise. The part of a file name before the first "_" is the patient;
-a patient in both folders is an error. For a network with more classes, write a function like
-`chest_xray_network` with their number.
+TRAIN and TEST are folders with one sub-folder of images per class, such as normal/ and pneumonia/. The part of a file
+name before the first "_" is the patient; a patient in both folders is an error. `chest_xray_network` has two classes:
+for another number, name a function of your own that returns `chest_xray_network(number)`.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from medadv.data.errors import DataError, first_line
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 FORMATS = ("PNG", "JPEG")
+MAX_BYTES = 2**30
 # Offsets in a PNG file: bit depth and colour type stand in the IHDR chunk, which is always the first.
 PNG_BIT_DEPTH, PNG_COLOUR_TYPE = 24, 25
 PNG_GREY = 0
@@ -35,8 +36,10 @@ def read_image_file(path: Path) -> NDArray[np.float32]:
         float32 [C, H, W] in [0, 1], C = 1 (grey) or 3 (colour).
 
     Raises:
-        DataError: damaged file, more than MAX_PIXELS, transparency, 16-bit colour, CMYK, or an animation.
+        DataError: damaged file, more than MAX_PIXELS or MAX_BYTES, transparency, 16-bit colour, CMYK, or an animation.
     """
+    if path.stat().st_size > MAX_BYTES:
+        raise DataError(f"{path}: larger than {MAX_BYTES} bytes")
     data = path.read_bytes()
     try:
         picture = _decode(path, data)

@@ -126,7 +126,9 @@ def _load_zip(data: bytes) -> dict[str, Tensor]:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True, mmap=False)
     except Exception as error:  # whatever torch raises on an archive that passed the checks and still is damaged
         raise UntrustedFile(f"torch cannot read it ({_first_line(error)})") from None
-    tensors = content if holder is None else content[holder]
+    tensors = content.get(holder) if holder is not None and isinstance(content, dict) else content
+    if not isinstance(tensors, dict):
+        raise UntrustedFile("torch reads something else than the dictionary that the file describes")
     loaded: dict[str, Tensor] = {}
     for name, record in records.items():
         tensor = tensors.get(name)

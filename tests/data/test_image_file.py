@@ -113,6 +113,13 @@ def test_the_orientation_tag_is_obeyed(tmp_path) -> None:
     np.testing.assert_array_equal(read_image_file(tmp_path / "a.png")[0], np.rot90(GREY, -1) / np.float32(255))
 
 
+def test_a_huge_file_is_not_read(tmp_path) -> None:
+    with (tmp_path / "a.png").open("wb") as stream:
+        stream.truncate(2**30 + 1)  # sparse: takes no disk
+    with pytest.raises(DataError, match="larger than 1073741824 bytes"):
+        read_image_file(tmp_path / "a.png")
+
+
 def test_other_formats_are_refused_even_under_a_png_name(tmp_path) -> None:
     Image.fromarray(GREY).save(tmp_path / "a.png", format="GIF")
     with pytest.raises(DataError, match="not a readable PNG or JPEG"):

@@ -369,6 +369,10 @@ def test_nothing_reaches_torch_before_the_checks(tmp_path, monkeypatch) -> None:
 
 def test_what_torch_returns_must_be_what_was_described(tmp_path, monkeypatch) -> None:
     (tmp_path / "a.pt").write_bytes(saved({"w": torch.zeros(3)}))
-    monkeypatch.setattr(torch, "load", lambda *a, **k: {"w": torch.zeros(4)})
-    with pytest.raises(UntrustedFile, match="not the tensor that the file describes"):
+    for content in ({"w": torch.zeros(4)}, {"w": torch.zeros(3).double()}, {"w": torch.zeros(6)[::2]}):
+        monkeypatch.setattr(torch, "load", lambda *a, returned=content, **k: returned)
+        with pytest.raises(UntrustedFile, match="not the tensor that the file describes"):
+            load_weights(tmp_path / "a.pt")
+    monkeypatch.setattr(torch, "load", lambda *a, **k: [torch.zeros(3)])
+    with pytest.raises(UntrustedFile, match="something else than the dictionary"):
         load_weights(tmp_path / "a.pt")
