@@ -1,10 +1,133 @@
-"""`medadv demo`."""
+"""`medadv demo`: from nothing to a report, without data."""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from medadv._optional import require
+from medadv.cli.budgets import DEFAULT_BUDGETS
+from medadv.cli.errors import InputError, StoppedError, sentence
+from medadv.cli.interrupt import stop_between_batches
+from medadv.cli.progress import ProgressDisplay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+    from medadv.data import ImageSet
+    from medadv.sweep.store import Store
 
 click = require("click", extra="lab")
 
+TRAINING_IMAGES = 600
+TEST_IMAGES = 100
+EPOCHS = 12
+SIZE = 64  # pixels
+NETWORK = "medadv.models.residual_network:ResidualNetwork"
+# Shares of the whole time, measured on two cores.
+_DRAWING, _TRAINING, _ATTACKING = 0.05, 0.40, 0.55
+
 
 @click.command()
-def demo() -> None:
-    """x"""
+@click.option("--out", type=click.Path(path_type=Path), help="New folder for the results; default: demo, demo-2, ...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def demo(out: Path | None, as_json: bool) -> None:
+    """Draw chest phantoms, train a small network, attack it, and write report.html.
+
+    Needs no data, and about two minutes on two cores.
+    """
+    folder = _free_folder() if out is None else out
+    if os.path.lexists(folder):
+        raise InputError(f"--out {folder}: exists already; name a new folder")
+    from medadv.cli.summary import finish
+
+    with stop_between_batches() as check_stop, ProgressDisplay() as display:
+
+        def tell(doing: str, share: float) -> None:
+            display.update(doing, share)
+            check_stop()
+
+        try:
+            store = _run(folder, tell)
+        except KeyboardInterrupt:
+            raise StoppedError(f"interrupted; what was done is in {folder}, if anything") from None
+        except OSError as error:
+            raise InputError(sentence(error)) from None
+    finish(store, folder / "report.html", as_json)
+    click.echo(_next_steps(folder), err=True)
+
+
+def _free_folder() -> Path:
+    names = (Path("demo" if number == 1 else f"demo-{number}") for number in count(1))
+    return next(name for name in names if not os.path.lexists(name))
+
+
+def _run(folder: Path, tell: Callable[[str, float], None]) -> Store:
+    from medadv.data import chest_phantoms
+
+    tell("drawing phantoms", 0.0)
+    films = chest_phantoms(TRAINING_IMAGES + TEST_IMAGES, size=SIZE)
+    training, test = _part(films, 0, TRAINING_IMAGES), _part(films, TRAINING_IMAGES, len(films))
+    tell("loading torch", _DRAWING / 2)
+    network = _trained(training, tell)
+    store = _attacked(network, test, folder, tell)
+    _keep(network, test, folder)
+    return store
+
+
+def _part(films: ImageSet, first: int, end: int) -> ImageSet:
+    from medadv.data import ImageSet
+
+    return ImageSet(films.images[first:end], films.labels[first:end], films.names[first:end], films.class_names)
+
+
+def _trained(training: ImageSet, tell: Callable[[str, float], None]) -> nn.Module:
+    import torch
+
+    from medadv.models import ResidualNetwork
+    from medadv.models.training import fit
+
+    torch.manual_seed(0)
+    network = ResidualNetwork()
+
+    def epoch_done(epoch: int, loss: float) -> None:
+        tell(f"training, loss {loss:.2f}", _DRAWING + _TRAINING * epoch / EPOCHS)
+
+    tell("training", _DRAWING)
+    fit(network, training, epochs=EPOCHS, progress=epoch_done)
+    return network
+
+
+def _attacked(network: nn.Module, test: ImageSet, folder: Path, tell: Callable[[str, float], None]) -> Store:
+    from medadv.attacks import ATTACKS
+    from medadv.models import Victim
+    from medadv.sweep.evaluate import Progress, evaluate
+    from medadv.sweep.plan import Curve, Evaluation
+
+    curves = tuple(Curve(ATTACKS[name](), budgets) for name, budgets in DEFAULT_BUDGETS.items())
+    evaluation = Evaluation(Victim(network), NETWORK, test, "chest phantoms", curves)
+
+    def progress(now: Progress) -> None:
+        tell(now.doing, _DRAWING + _TRAINING + _ATTACKING * now.done / now.total)
+
+    return evaluate(evaluation, folder, progress=progress)
+
+
+def _keep(network: nn.Module, test: ImageSet, folder: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(network.state_dict(), folder / "weights.safetensors")
+    np.savez(folder / "phantoms.npz", test_images=test.images[:, 0], test_labels=test.labels)
+
+
+def _next_steps(folder: Path) -> str:
+    return (
+        f"The same by hand: medadv evaluate --model {NETWORK} --weights {folder}/weights.safetensors "
+        f"--data {folder}/phantoms.npz --attack pgd --attack bias-field --out by-hand"
+    )
