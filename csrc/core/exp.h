@@ -12,8 +12,7 @@ namespace medadv {
 // exp(r) for |r| <= 1/2: relative error below 4e-8 before rounding, and exactly 1 at 0. Minimax fit, ours.
 inline constexpr float kExpReach = 0.5f;
 inline float exp_near_zero(float r) {
-  float q = 1.373692e-3f;
-  q = q * r + 8.40674224e-3f;
+  float q = 1.373692e-3f * r + 8.40674224e-3f;
   q = q * r + 4.1674023e-2f;
   q = q * r + 0.166660407f;
   q = q * r + 0.499999418f;
@@ -36,6 +35,7 @@ inline float exp_anywhere(float v) {
   std::memcpy(&scale_high, &high, sizeof high);
   return exp_near_zero(r) * scale_low * scale_high;
 }
+
 
 inline double exp_anywhere(double v) { return std::exp(v); }
 

@@ -18,9 +18,13 @@
 #define MEDADV_SIMD
 #endif
 
-// Before a loop whose iterations write to no memory that another one reads or writes.
+// Before a loop whose iterations write to no memory that another one reads or writes; and before a short inner
+// loop that must vanish for the outer one to be vectorised. Plain loops and not the compiler's vector types:
+// those are split up for the baseline before a clone is made.
 #if defined(__GNUC__) && !defined(__clang__)
 #define MEDADV_INDEPENDENT _Pragma("GCC ivdep")
+#define MEDADV_UNROLL _Pragma("GCC unroll 8")
 #else
 #define MEDADV_INDEPENDENT
+#define MEDADV_UNROLL
 #endif

@@ -66,45 +66,42 @@ MEDADV_SIMD void forward(const SplineRows<T>& s, const Block& block, const S* im
     });
 }
 
+// The force g x exp(B) on the lattice goes to `forces`, a strip at a time; the gradient g exp(B) to the image is
+// written on the way.
 template <typename T, typename S>
 MEDADV_SIMD void backward(const SplineRows<T>& s, int64_t index, const S* grad, const S* image, const S* c,
-                          BlockGain<T>& gain, typename SplineAdjoint<T>::Scratch& scratch,
+                          BlockGain<T>& gain, std::vector<T>& forces, std::vector<T>& scratch,
                           SplineAdjoint<T>& adjoint, S* grad_image) {
   const Block block = s.block(index);
   gain.spread(s, block, c);
-  scratch.clear(*block.band);
-  for (int32_t n = block.band->begin; n < block.band->end; ++n) {
-    const Strip& strip = s.strips[n];
+  adjoint.add_block(index, scratch, [&](const Strip& strip, auto) {
     for_each_row(s, gain, block, strip, [&](int32_t row, const FieldRow<T>& field) {
       const S *d = grad + s.row_offset(block, row), *x = image + s.row_offset(block, row);
-      S* __restrict dx = grad_image + s.row_offset(block, row);
-      T* __restrict force = scratch.row(row - strip.begin);
+      S* dx = grad_image + s.row_offset(block, row);
+      T* force = &forces[size_t(row - strip.begin) * s.stride];
       for_each_gain(s, gain, field, [=](int32_t i, T g) {
         const T through = T(d[i]) * g;
         dx[i] = S(through);
         force[i] = through * T(x[i]);
       });
     });
-    adjoint.add_strip(*block.band, strip, scratch);
-  }
-  adjoint.finish(index, scratch);
+    const T* force = forces.data();
+    const int32_t stride = s.stride;
+    return [=](int r, int32_t i) { return force[r * stride + i]; };
+  });
 }
 
+// The same force from the output y = x exp(B).
 template <typename T, typename S>
 MEDADV_SIMD void lattice_backward(const SplineRows<T>& s, int64_t index, const S* grad, const S* out,
-                                  typename SplineAdjoint<T>::Scratch& scratch, SplineAdjoint<T>& adjoint) {
+                                  std::vector<T>& scratch, SplineAdjoint<T>& adjoint) {
   const Block block = s.block(index);
-  scratch.clear(*block.band);
-  for (int32_t n = block.band->begin; n < block.band->end; ++n) {
-    const Strip& strip = s.strips[n];
-    for (int32_t row = strip.begin; row < strip.end; ++row) {
-      const S *d = grad + s.row_offset(block, row), *y = out + s.row_offset(block, row);
-      T* __restrict force = scratch.row(row - strip.begin);
-      for (int32_t i = 0; i < s.g.x.size; ++i) force[i] = T(d[i]) * T(y[i]);
-    }
-    adjoint.add_strip(*block.band, strip, scratch);
-  }
-  adjoint.finish(index, scratch);
+  adjoint.add_block(index, scratch, [&](const Strip& strip, auto) {
+    const int64_t at = s.row_offset(block, strip.begin);
+    const S *g = grad + at, *y = out + at;
+    const int32_t n = s.g.x.size;
+    return [=](int r, int32_t i) { return T(g[int64_t(r) * n + i]) * T(y[int64_t(r) * n + i]); };
+  });
 }
 
 }  // namespace
@@ -121,16 +118,16 @@ void BiasField<T, S>::run(int64_t first, int64_t last) const {
 template <typename T, typename S>
 void BiasFieldBackward<T, S>::run(int64_t first, int64_t last) {
   BlockGain<T> gains(s_);
-  typename SplineAdjoint<T>::Scratch scratch(s_);
+  std::vector<T> forces(size_t(kStripRows) * s_.stride), scratch;
   for (int64_t b = first; b < last; ++b) {
     const S* c = c_ + channels_.lattice_of(s_.block(b).channel) * s_.g.knots();
-    backward(s_, b, grad_, image_, c, gains, scratch, adjoint_, grad_image_);
+    backward(s_, b, grad_, image_, c, gains, forces, scratch, adjoint_, grad_image_);
   }
 }
 
 template <typename T, typename S>
 void BiasFieldLatticeBackward<T, S>::run(int64_t first, int64_t last) {
-  typename SplineAdjoint<T>::Scratch scratch(s_);
+  std::vector<T> scratch;
   for (int64_t b = first; b < last; ++b) lattice_backward(s_, b, grad_, out_, scratch, adjoint_);
 }
 

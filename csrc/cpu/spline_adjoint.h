@@ -6,6 +6,7 @@
 // any number of threads.
 #pragma once
 
+#include <type_traits>
 #include <vector>
 
 #include "core/bias_field.h"
@@ -17,52 +18,30 @@ namespace medadv::cpu {
 template <typename T>
 class SplineAdjoint {
  public:
-  // What one thread needs: the forces of a strip, and the sums of a band over the height weights.
-  struct Scratch {
-    int32_t stride;
-    std::vector<T> force, columns;
-
-    explicit Scratch(const SplineRows<T>& s) : stride(s.stride), force(size_t(kStripRows) * stride) {}
-    T* row(int32_t i) { return &force[size_t(i) * stride]; }
-    void clear(const Band& band) { columns.assign(size_t(band.knots) * stride, T(0)); }
-  };
-
   SplineAdjoint(const SplineRows<T>& rows, Channels channels)
       : s_(rows), channels_(channels),
         partial_(size_t(rows.planes(channels.count) * rows.knot_rows) * rows.g.x.knots) {}
 
-  // Adds the forces of one strip to the band's sums.
-  void add_strip(const Band& band, const Strip& strip, Scratch& scratch) const {
-    typedef T Pack __attribute__((vector_size(kPack * sizeof(T)), aligned(alignof(T)), may_alias));
-    const int32_t stride = scratch.stride;
-    T* columns = &scratch.columns[size_t(strip.cell - band.knot) * stride];
-    for (int32_t x = 0; x < stride; x += kPack) {
-      Pack* out[4];
-      for (int32_t b = 0; b < 4; ++b) out[b] = reinterpret_cast<Pack*>(columns + b * stride + x);
-      Pack sum0 = *out[0], sum1 = *out[1], sum2 = *out[2], sum3 = *out[3];
-      const T* force = scratch.force.data() + x;
-      for (int32_t row = strip.begin; row < strip.end; ++row, force += stride) {
-        const T* w = s_.y[row].w;
-        const Pack f = *reinterpret_cast<const Pack*>(force);
-        sum0 += w[0] * f;
-        sum1 += w[1] * f;
-        sum2 += w[2] * f;
-        sum3 += w[3] * f;
-      }
-      *out[0] = sum0;
-      *out[1] = sum1;
-      *out[2] = sum2;
-      *out[3] = sum3;
-    }
-  }
-
-  // Leaves the partial sums of a block.
-  void finish(int64_t index, const Scratch& scratch) {
+  // Partial sums of one block; `columns` is a thread's scratch. rows(strip, count) returns a function (r, i) that
+  // gives the force on voxel i of the strip's row r < count, where count is a std::integral_constant.
+  template <typename Rows>
+  void add_block(int64_t index, std::vector<T>& columns, const Rows& rows) {
     const Block block = s_.block(index);
+    const Band& band = *block.band;
     const int64_t knots = s_.g.x.knots;
-    T* partial = partial_of(block.channel * s_.g.z.size + block.z) + block.band->offset * knots;
-    for (int32_t b = 0; b < block.band->knots; ++b)
-      sum_row(&scratch.columns[size_t(b) * scratch.stride], partial + b * knots);
+    columns.assign(size_t(band.knots) * s_.stride, T(0));
+    for (int32_t n = band.begin; n < band.end; ++n) {
+      const Strip& strip = s_.strips[n];
+      T* to = &columns[size_t(strip.cell - band.knot) * s_.stride];
+      switch (strip.end - strip.begin) {
+        case 1: add_rows<1>(strip, rows, to); break;
+        case 2: add_rows<2>(strip, rows, to); break;
+        case 3: add_rows<3>(strip, rows, to); break;
+        default: add_rows<kStripRows>(strip, rows, to);
+      }
+    }
+    T* partial = partial_of(block.channel * s_.g.z.size + block.z) + band.offset * knots;
+    for (int32_t b = 0; b < band.knots; ++b) sum_row(&columns[size_t(b) * s_.stride], partial + b * knots);
   }
 
   int64_t planes() const { return channels_.count / channels_.per_knot * s_.g.z.knots; }
@@ -82,6 +61,31 @@ class SplineAdjoint {
  private:
   T* partial_of(int64_t plane) { return &partial_[size_t(plane * s_.knot_rows * s_.g.x.knots)]; }
   const T* partial_of(int64_t plane) const { return &partial_[size_t(plane * s_.knot_rows * s_.g.x.knots)]; }
+
+  // Sums the rows of a strip over the height weights.
+  template <int kCount, typename Rows>
+  void add_rows(const Strip& strip, const Rows& rows, T* columns) const {
+    const auto force = rows(strip, std::integral_constant<int, kCount>{});
+    T w[kCount][4];
+    for (int r = 0; r < kCount; ++r) std::copy_n(s_.y[strip.begin + r].w, 4, w[r]);
+    T *c0 = columns, *c1 = c0 + s_.stride, *c2 = c1 + s_.stride, *c3 = c2 + s_.stride;
+    MEDADV_INDEPENDENT
+    for (int32_t i = 0; i < s_.g.x.size; ++i) {
+      T sum0 = c0[i], sum1 = c1[i], sum2 = c2[i], sum3 = c3[i];
+      MEDADV_UNROLL
+      for (int r = 0; r < kCount; ++r) {
+        const T f = force(r, i);
+        sum0 += w[r][0] * f;
+        sum1 += w[r][1] * f;
+        sum2 += w[r][2] * f;
+        sum3 += w[r][3] * f;
+      }
+      c0[i] = sum0;
+      c1[i] = sum1;
+      c2[i] = sum2;
+      c3[i] = sum3;
+    }
+  }
 
   // Sums a row of columns over the width weights.
   void sum_row(const T* column, T* partial) const {

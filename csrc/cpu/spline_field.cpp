@@ -18,21 +18,16 @@ MEDADV_SIMD void forward(const SplineRows<T>& s, const Block& block, const S* c,
   }
 }
 
+// The force of a gradient to the field is itself.
 template <typename T, typename S>
-MEDADV_SIMD void adjoint_of_block(const SplineRows<T>& s, int64_t index, const S* grad,
-                                  typename SplineAdjoint<T>::Scratch& scratch, SplineAdjoint<T>& adjoint) {
+MEDADV_SIMD void backward(const SplineRows<T>& s, int64_t index, const S* grad, std::vector<T>& scratch,
+                          SplineAdjoint<T>& adjoint) {
   const Block block = s.block(index);
-  scratch.clear(*block.band);
-  for (int32_t n = block.band->begin; n < block.band->end; ++n) {
-    const Strip& strip = s.strips[n];
-    for (int32_t row = strip.begin; row < strip.end; ++row) {
-      const S* d = grad + s.row_offset(block, row);
-      T* __restrict force = scratch.row(row - strip.begin);
-      for (int32_t i = 0; i < s.g.x.size; ++i) force[i] = T(d[i]);
-    }
-    adjoint.add_strip(*block.band, strip, scratch);
-  }
-  adjoint.finish(index, scratch);
+  adjoint.add_block(index, scratch, [&](const Strip& strip, auto) {
+    const S* g = grad + s.row_offset(block, strip.begin);
+    const int32_t n = s.g.x.size;
+    return [=](int r, int32_t i) { return T(g[int64_t(r) * n + i]); };
+  });
 }
 
 }  // namespace
@@ -45,8 +40,8 @@ void SplineField<T, S>::run(int64_t first, int64_t last) const {
 
 template <typename T, typename S>
 void SplineFieldAdjoint<T, S>::run(int64_t first, int64_t last) {
-  typename SplineAdjoint<T>::Scratch scratch(s_);
-  for (int64_t b = first; b < last; ++b) adjoint_of_block(s_, b, grad_, scratch, adjoint_);
+  std::vector<T> scratch;
+  for (int64_t b = first; b < last; ++b) backward(s_, b, grad_, scratch, adjoint_);
 }
 
 template class SplineField<float, float>;

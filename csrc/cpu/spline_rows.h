@@ -14,13 +14,15 @@
 
 namespace medadv::cpu {
 
-// Inner loops run over whole packs, past the end of a cell (the next cell overwrites) and of a row (rows of
-// scratch are padded), so that they have no scalar remainder.
-inline constexpr int32_t kPack = 16;
-inline constexpr int32_t kStripRows = 32;
 inline constexpr int64_t kBandVoxels = 1 << 14;
 
+// Voxels that a vector loop takes at a time, at most. Scratch is as long as whole packs need: loops over short
+// cells run past their end (the next cell overwrites), so that they have no scalar remainder.
+inline constexpr int32_t kPack = 16;
 inline int32_t padded(int32_t n) { return (n + kPack - 1) / kPack * kPack + kPack; }
+
+// Rows that are summed in one loop: as many as leave their weights in registers.
+inline constexpr int32_t kStripRows = 4;
 
 // Rows [begin, end), all in the cell `cell` of the height axis; at most kStripRows.
 struct Strip {
