@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 click = require("click", extra="lab")
 
-TRAINING_IMAGES = 600
-TEST_IMAGES = 100
-EPOCHS = 12
+TRAINING_IMAGES = 1000
+TEST_IMAGES = 200
+EPOCHS = 15
 SIZE = 64  # pixels
 NETWORK = "medadv.models.residual_network:ResidualNetwork"
 # Shares of the whole time, measured on two cores.
