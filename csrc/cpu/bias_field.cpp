@@ -70,7 +70,7 @@ MEDADV_SIMD void forward(const SplineRows<T>& s, const Block& block, const S* im
 // written on the way.
 template <typename T, typename S>
 MEDADV_SIMD void backward(const SplineRows<T>& s, int64_t index, const S* grad, const S* image, const S* c,
-                          BlockGain<T>& gain, std::vector<T>& forces, std::vector<T>& scratch,
+                          BlockGain<T>& gain, Scratch<T>& forces, Scratch<T>& scratch,
                           SplineAdjoint<T>& adjoint, S* grad_image) {
   const Block block = s.block(index);
   gain.spread(s, block, c);
@@ -94,7 +94,7 @@ MEDADV_SIMD void backward(const SplineRows<T>& s, int64_t index, const S* grad, 
 // The same force from the output y = x exp(B).
 template <typename T, typename S>
 MEDADV_SIMD void lattice_backward(const SplineRows<T>& s, int64_t index, const S* grad, const S* out,
-                                  std::vector<T>& scratch, SplineAdjoint<T>& adjoint) {
+                                  Scratch<T>& scratch, SplineAdjoint<T>& adjoint) {
   const Block block = s.block(index);
   adjoint.add_block(index, scratch, [&](const Strip& strip, auto) {
     const int64_t at = s.row_offset(block, strip.begin);
@@ -118,7 +118,7 @@ void BiasField<T, S>::run(int64_t first, int64_t last) const {
 template <typename T, typename S>
 void BiasFieldBackward<T, S>::run(int64_t first, int64_t last) {
   BlockGain<T> gains(s_);
-  std::vector<T> forces(size_t(kStripRows) * s_.stride), scratch;
+  Scratch<T> forces(size_t(kStripRows) * s_.stride), scratch;
   for (int64_t b = first; b < last; ++b) {
     const S* c = c_ + channels_.lattice_of(s_.block(b).channel) * s_.g.knots();
     backward(s_, b, grad_, image_, c, gains, forces, scratch, adjoint_, grad_image_);
@@ -127,7 +127,7 @@ void BiasFieldBackward<T, S>::run(int64_t first, int64_t last) {
 
 template <typename T, typename S>
 void BiasFieldLatticeBackward<T, S>::run(int64_t first, int64_t last) {
-  std::vector<T> scratch;
+  Scratch<T> scratch;
   for (int64_t b = first; b < last; ++b) lattice_backward(s_, b, grad_, out_, scratch, adjoint_);
 }
 

@@ -25,7 +25,7 @@ class SplineAdjoint {
   // Partial sums of one block; `columns` is a thread's scratch. rows(strip, count) returns a function (r, i) that
   // gives the force on voxel i of the strip's row r < count, where count is a std::integral_constant.
   template <typename Rows>
-  void add_block(int64_t index, std::vector<T>& columns, const Rows& rows) {
+  void add_block(int64_t index, Scratch<T>& columns, const Rows& rows) {
     const Block block = s_.block(index);
     const Band& band = *block.band;
     const int64_t knots = s_.g.x.knots;
@@ -126,7 +126,7 @@ class SplineAdjoint {
 
   const SplineRows<T>& s_;
   Channels channels_;
-  std::vector<T> partial_;  // [plane, control row of a band, Gx]
+  Scratch<T> partial_;  // [plane, control row of a band, Gx]
 };
 
 }  // namespace medadv::cpu

@@ -20,7 +20,7 @@ MEDADV_SIMD void forward(const SplineRows<T>& s, const Block& block, const S* c,
 
 // The force of a gradient to the field is itself.
 template <typename T, typename S>
-MEDADV_SIMD void backward(const SplineRows<T>& s, int64_t index, const S* grad, std::vector<T>& scratch,
+MEDADV_SIMD void backward(const SplineRows<T>& s, int64_t index, const S* grad, Scratch<T>& scratch,
                           SplineAdjoint<T>& adjoint) {
   const Block block = s.block(index);
   adjoint.add_block(index, scratch, [&](const Strip& strip, auto) {
@@ -40,7 +40,7 @@ void SplineField<T, S>::run(int64_t first, int64_t last) const {
 
 template <typename T, typename S>
 void SplineFieldAdjoint<T, S>::run(int64_t first, int64_t last) {
-  std::vector<T> scratch;
+  Scratch<T> scratch;
   for (int64_t b = first; b < last; ++b) backward(s_, b, grad_, scratch, adjoint_);
 }
 

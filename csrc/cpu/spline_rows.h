@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/bspline.h"
+#include "cpu/scratch.h"
 
 namespace medadv::cpu {
 
@@ -54,7 +55,7 @@ class SplineRows {
  public:
   const Lattice g;
   const int32_t stride;         // of a row of scratch
-  std::vector<T> t;             // position of every voxel of a row in its cell, padded
+  Scratch<T> t;                 // position of every voxel of a row in its cell, padded
   std::vector<T> wx;            // [W, 4] weights of every voxel of a row
   std::vector<int32_t> begin;   // first voxel of every cell along a row, and the end
   std::vector<Taps<T>> y, z;    // per row and per plane
@@ -107,7 +108,7 @@ class SplineRows {
 template <typename T>
 struct ControlRows {
   int32_t stride;
-  std::vector<T> line, rows;  // [Gx], [knots, stride]
+  Scratch<T> line, rows;  // [Gx], [knots, stride]
   T low = 0, high = 0;        // bounds of the field: a spline stays in the hull of its control points
 
   explicit ControlRows(const SplineRows<T>& s) : stride(s.stride), line(s.g.x.knots) {}
