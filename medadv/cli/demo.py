@@ -29,7 +29,7 @@ TRAINING_IMAGES = 1000
 TEST_IMAGES = 200
 EPOCHS = 15
 SIZE = 64  # pixels
-NETWORK = "medadv.models.residual_network:ResidualNetwork"
+NETWORK = "medadv.cli.demo:phantom_network"
 # Shares of the whole time, measured on two cores.
 _DRAWING, _TRAINING, _ATTACKING = 0.05, 0.40, 0.55
 
@@ -63,6 +63,13 @@ def demo(out: Path | None, as_json: bool) -> None:
     click.echo(_next_steps(folder), err=True)
 
 
+def phantom_network() -> nn.Module:
+    """The untrained network of the demo, in eval mode, for `medadv evaluate --model`."""
+    from medadv.models import ResidualNetwork
+
+    return ResidualNetwork().eval()
+
+
 def _free_folder() -> Path:
     names = (Path("demo" if number == 1 else f"demo-{number}") for number in count(1))
     return next(name for name in names if not os.path.lexists(name))
@@ -90,11 +97,10 @@ def _part(films: ImageSet, first: int, end: int) -> ImageSet:
 def _trained(training: ImageSet, tell: Callable[[str, float], None]) -> nn.Module:
     import torch
 
-    from medadv.models import ResidualNetwork
     from medadv.models.training import fit
 
     torch.manual_seed(0)
-    network = ResidualNetwork()
+    network = phantom_network()
 
     def epoch_done(epoch: int, loss: float) -> None:
         tell(f"training, loss {loss:.2f}", _DRAWING + _TRAINING * epoch / EPOCHS)

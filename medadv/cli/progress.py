@@ -93,4 +93,4 @@ def _time(seconds: float | None) -> str:
     >>> _time(125.2)
     '2:05'
     """
-    return "" if seconds is None else f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+    return "" if seconds is None else f"{round(seconds) // 60}:{round(seconds) % 60:02d}"

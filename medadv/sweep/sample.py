@@ -133,7 +133,7 @@ def budget_text(budget: float) -> str:
     ('8/255', '1.3', '0')
     """
     levels = budget * 255
-    if 1 <= round(levels) <= 64 and abs(levels - round(levels)) < 1e-6:
+    if 1 <= round(levels) <= 32 and abs(levels - round(levels)) < 1e-6:
         return f"{round(levels)}/255"
     return f"{budget:.4g}"
 

@@ -59,3 +59,8 @@ def evaluation(module=None, data=None, curves=None, **options):
 def job():
     """The helpers above; test files cannot import a conftest."""
     return SimpleNamespace(BrighterHalf=BrighterHalf, halves=halves, evaluation=evaluation, NOISE=NOISE, GAINS=GAINS)
+
+
+@pytest.fixture(scope="session")
+def evaluation_of_tests():
+    return evaluation

@@ -1,0 +1,78 @@
+"""`medadv report` and `medadv verify`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def store(place):
+    result = place.evaluate("--budget", "0.01,0.03")
+    assert result.exit_code == 0, result.output
+    return Path("out")
+
+
+def test_report_is_what_evaluate_wrote(place, store):
+    before = (store / "report.html").read_bytes()
+    (store / "report.html").unlink()
+    result = place.run("report", "out")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == "Report: out/report.html"
+    assert (store / "report.html").read_bytes() == before
+    elsewhere = place.run("report", "out", "--out", "elsewhere.html", "--json")
+    assert json.loads(elsewhere.stdout)["report"] == "elsewhere.html"
+    assert Path("elsewhere.html").read_bytes() == before
+
+
+def test_report_of_an_unfinished_evaluation_says_so(place, store):
+    receipts = sorted((store / "receipts").iterdir(), key=lambda path: '"check"' in path.read_text())
+    receipts[-1].unlink()
+    result = place.run("report", "out")
+    assert result.exit_code == 0
+    assert "Unfinished: 1 of 3 units" in result.stdout
+    assert "Trust checks: 0 passed, 0 failed, 0 not run" in result.stdout
+
+
+def test_sound_store(place, store):
+    result = place.run("verify", "out")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "Sound: 3 units; 3 of 3 planned units are done\n"
+
+
+@pytest.mark.parametrize("pattern", ["plan.json", "units/*/*.parquet", "artifacts/*/*.safetensors", "receipts/*.json"])
+def test_damage_is_found(place, store, pattern):
+    path = sorted(store.glob(pattern))[0]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    result = place.run("verify", "out")
+    assert result.exit_code == 4
+    assert result.stdout == ""
+    assert path.name in result.stderr
+    if "units" in pattern or "plan" in pattern:
+        assert place.run("report", "out").exit_code == 4
+
+
+def test_all_damage_is_listed(place, store):
+    for path in store.glob("units/*/*.parquet"):
+        path.unlink()
+    result = place.run("verify", "out")
+    assert result.exit_code == 4
+    assert len(result.stderr.splitlines()) == 3
+    assert result.stderr.splitlines()[-1].endswith("(3 damaged in all)")
+
+
+@pytest.mark.parametrize("command", ["report", "verify"])
+def test_what_is_no_store(place, command):
+    for name in ("nowhere", "images", "models.py"):
+        result = place.run(command, name)
+        assert result.exit_code == 2
+        assert result.stderr == f"Error: Store.open: path must be a medadv store, got {name}\n"
+
+
+def test_report_where_nothing_can_be_written(place, store):
+    result = place.run("report", "out", "--out", "nowhere/report.html")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: ")
+    assert len(result.stderr.splitlines()) == 1

@@ -1,0 +1,319 @@
+"""The trust checks: a sound evaluation passes them, and each planted fault fails the check that is there for it."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from medadv.attacks import PGD, BiasFieldAttack
+from medadv.data import ImageSet
+from medadv.models import Victim
+from medadv.sweep import Store, Unit, attack_checks, model_checks, result_checks
+from medadv.sweep.constraint import spent, violations
+from medadv.sweep.evaluate import evaluate
+from medadv.sweep.plan import Curve
+from medadv.sweep.sample import Sample
+from medadv.sweep.trust import TITLES, run_checks
+
+
+def checks_of(evaluation, folder):
+    store = evaluate(evaluation, folder / "out")
+    table = store.query('SELECT "check", outcome, sentence FROM rows', kind="check")
+    return {row[0]: SimpleNamespace(outcome=row[1], sentence=row[2]) for row in zip(*table.values(), strict=True)}
+
+
+def failed(checks):
+    return [name for name, check in checks.items() if check.outcome == "failed"]
+
+
+# Whole evaluations
+
+
+def test_a_sound_model_fails_nothing(job, tmp_path):
+    checks = checks_of(job.evaluation(), tmp_path)
+    assert list(checks) == list(TITLES) == [f"C{number}" for number in range(1, 21)]
+    assert failed(checks) == []
+    not_run = [name for name, check in checks.items() if check.outcome == "not run"]
+    assert not_run == ["C4", "C5", "C6", "C16", "C17", "C18"]
+    for name, check in checks.items():
+        assert check.sentence.endswith("."), name
+        assert "\n" not in check.sentence
+        assert any(character.isdigit() for character in check.sentence) or check.outcome == "not run", name
+
+
+def round_to_levels(images):
+    return (images * 16).round() / 16
+
+
+class Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(context, images):
+        return images.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return -gradient
+
+
+class Wrapped(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, images):
+        return self.function(images)
+
+
+@pytest.mark.parametrize(
+    ("edge", "expected"),
+    [
+        (round_to_levels, {"C3", "C15"}),
+        (Reversed.apply, {"C15"}),
+    ],
+)
+def test_masked_gradients_are_found(job, tmp_path, edge, expected):
+    checks = checks_of(job.evaluation(job.BrighterHalf(edge=Wrapped(edge))), tmp_path)
+    assert expected <= set(failed(checks))
+
+
+def test_saturated_logits_are_found(job, tmp_path):
+    checks = checks_of(job.evaluation(job.BrighterHalf(scale=1e6, dtype=torch.float32)), tmp_path)
+    assert "C3" in failed(checks)
+    assert "images have a gradient other than zero" in checks["C3"].sentence
+
+
+def test_a_model_that_throws_dice_is_found(job, tmp_path):
+    def noisy(images):
+        return images + 0.05 * torch.randn(len(images), 1, 1, images.shape[-1], dtype=images.dtype)
+
+    checks = checks_of(job.evaluation(job.BrighterHalf(edge=Wrapped(noisy))), tmp_path)
+    assert "C2" in failed(checks)
+
+
+def test_steps_that_do_not_move_are_found(job, tmp_path):
+    curves = [Curve(PGD(steps=2, step_size=1e-4, random_start=False), job.NOISE)]
+    checks = checks_of(job.evaluation(curves=curves), tmp_path)
+    assert {"C7", "C8"} <= set(failed(checks))
+
+
+def test_too_few_steps_are_found(job, tmp_path):
+    curves = [Curve(PGD(steps=2, step_size=0.2, random_start=False), (0.05,))]
+    checks = checks_of(job.evaluation(curves=curves), tmp_path)
+    assert "C9" in failed(checks)
+    assert "twice as many break" in checks["C9"].sentence
+
+
+def test_budgets_that_break_nothing_are_found(job, tmp_path):
+    curves = [Curve(PGD(steps=2), (0.0, 1e-6))]
+    assert "C8" in failed(checks_of(job.evaluation(curves=curves), tmp_path))
+
+
+# Single checks
+
+
+def sample_of(evaluation, rows=None):
+    rows = torch.arange(len(evaluation.data)) if rows is None else rows
+    correct = evaluation.victim.correct(evaluation.logits, evaluation.targets)
+    rows = rows[correct[rows]]
+    images, targets, logits = evaluation.images[rows], evaluation.targets[rows], evaluation.logits[rows]
+    return Sample(evaluation.victim, images, targets, rows, logits, evaluation.seed)
+
+
+def test_probabilities_are_no_logits():
+    assert model_checks.logits(torch.tensor([[0.25, 0.75], [1.0, 0.0]])).outcome == "failed"
+    assert model_checks.logits(torch.tensor([[0.25, 0.75], [1.0, 0.1]])).outcome == "passed"
+    assert model_checks.logits(torch.tensor([[-0.25, 1.25]])).outcome == "passed"
+
+
+def test_share_of_images_with_a_gradient_is_counted(job):
+    """Images darker than 0.4 on average go through a plateau."""
+
+    def plateau(images):
+        return images * (images.mean(dim=(1, 2, 3), keepdim=True) > 0.45)
+
+    evaluation = job.evaluation(job.BrighterHalf(edge=Wrapped(plateau)))
+    sample = sample_of(evaluation)
+    bright = int((sample.images.mean(dim=(1, 2, 3)) > 0.45).sum())
+    assert 0 < bright < len(sample)
+    finding = model_checks.gradients(evaluation.curves, sample)
+    assert finding.outcome == "failed"
+    assert f"pgd: {bright} of {len(sample)} images" in finding.sentence
+
+
+def test_images_on_the_edge_do_not_survive_rounding(job):
+    """Changes far below a 16-bit level fool the model only as long as nobody rounds them."""
+    images = np.full((6, 1, 16, 16), np.float32(32768 / 65535))
+    images[:, :, 0, 0] = np.float32(32770 / 65535)
+    data = ImageSet(images, np.zeros(6, np.int64), tuple("abcdef"), ("left", "right"))
+    evaluation = job.evaluation(data=data, curves=[Curve(PGD(steps=3, random_start=False), (1e-7, 1e-6))])
+    sample = sample_of(evaluation)
+    attack = evaluation.curves[0].attacks[1]
+    probe = attack_checks.Probe(attack, sample.attack(attack))
+    assert len(probe.broken) == 6
+    finding = attack_checks.verified_again([probe], sample)
+    assert finding.outcome == "failed"
+    assert "100.0 % are wrong alone, 0.0 % after rounding to 16 bits" in finding.sentence
+
+
+def test_random_changes_that_beat_the_attack_are_found(job):
+    evaluation = job.evaluation()
+    sample = sample_of(evaluation)
+    strong = PGD(eps=0.4, steps=1, step_size=1e-6, random_start=False)
+    weak = attack_checks.Probe(strong, sample.attack(strong))
+    assert len(weak.broken) == 0
+
+    class Grainy(nn.Module):
+        """Looks at one pixel of each half, so that noise is enough."""
+
+        def forward(self, images):
+            return torch.stack([images[:, 0, 3, 3], images[:, 0, 3, 12]], dim=1)
+
+    victim = Victim(Grainy().eval())
+    images = sample.images
+    targets = victim(images).argmax(1)
+    grainy = Sample(victim, images, targets, sample.ids, victim(images), 0)
+    finding = attack_checks.noise_floor([attack_checks.Probe(strong, grainy.attack(strong))], grainy)
+    assert finding.outcome == "failed"
+    assert "the attack breaks 0" in finding.sentence
+
+
+# Budgets measured on images
+
+
+@pytest.mark.parametrize(
+    ("attack", "clean", "changed", "used"),
+    [
+        (PGD(eps=0.25), 0.5, 0.75, 0.25),
+        (PGD(eps=0.25, norm="l2"), 0.5, 0.625, 0.125 * 16),
+        (BiasFieldAttack(gain=1.5), 0.5, 0.75, 1.5),
+        (BiasFieldAttack(gain=1.5), 0.75, 0.5, 1.5),
+        (BiasFieldAttack(gain=1.5), 0.0, 0.0, 1.0),
+        (BiasFieldAttack(gain=1.5), 0.0, 0.5, np.inf),
+    ],
+)
+def test_budget_is_measured_in_its_own_units(attack, clean, changed, used):
+    before, after = (np.full((2, 1, 16, 16), value, np.float32) for value in (clean, changed))
+    assert spent(attack, before, after, (0.0, 1.0)) == pytest.approx(used)
+
+
+def test_one_voxel_beyond_the_budget_is_a_violation():
+    clean = np.full((3, 1, 8, 8), 0.5, np.float32)
+    changed = clean.copy()
+    changed[0, 0, 3, 3] = 0.75
+    changed[1, 0, 3, 3] = np.nextafter(np.float32(0.75), np.float32(1))
+    changed[2, 0, 3, 3] = np.nan
+    assert violations(PGD(eps=0.25), clean, changed, (0.0, 1.0)).tolist() == [False, True, True]
+    assert violations(BiasFieldAttack(gain=1.5), clean, changed, (0.0, 1.0)).tolist() == [False, True, True]
+    assert violations(PGD(eps=0.25), clean, changed, (0.0, 0.7)).tolist() == [True, True, True]
+
+
+def test_budget_is_a_fraction_of_the_range():
+    clean = np.full((1, 1, 4, 4), 100.0, np.float32)
+    assert spent(PGD(), clean, clean + 50, (-100.0, 400.0)) == pytest.approx(0.1)
+    assert spent(BiasFieldAttack(), clean, clean + 100, (-100.0, 400.0)) == pytest.approx(1.5)
+
+
+def test_a_stored_image_beyond_its_budget_is_found(job, tmp_path):
+    evaluation = job.evaluation()
+    store = evaluate(evaluation, tmp_path / "out")
+    sample = sample_of(evaluation)
+    probes = [attack_checks.probe(curve, store, sample) for curve in evaluation.curves]
+    assert attack_checks.within_budget(probes, evaluation, store, sample).outcome == "passed"
+
+    def widened(unit_id):
+        panels = Store.artifacts(store, unit_id)
+        if panels:
+            panels["adversarial"][0, 0, 0, 0] += 0.9
+        return panels
+
+    store.artifacts = widened
+    finding = attack_checks.within_budget(probes, evaluation, store, sample)
+    assert finding.outcome == "failed"
+    assert "18 outside" in finding.sentence
+
+
+def test_the_probe_is_at_the_budget_that_about_half_withstand(job, tmp_path):
+    evaluation = job.evaluation()
+    store = evaluate(evaluation, tmp_path / "out")
+    for curve in evaluation.curves:
+        points = [point for point in result_checks.read_points(store) if point.attack == curve.attack.name]
+        shares = [abs(point.robust / point.correct - 0.5) for point in points]
+        probe = attack_checks.probe(curve, store, sample_of(evaluation))
+        assert probe.attack.budget == points[int(np.argmin(shares))].budget
+        assert len(probe.survivors) + len(probe.broken) == len(sample_of(evaluation))
+
+
+# Stored results
+
+
+def forged(folder, rows, identity=None):
+    """A store with given statuses: (attack, budget, [status of each image])."""
+    identity = identity or {"model_sha256": "m", "data_sha256": "d"}
+    plan = {"model": {"sha256": "m"}, "data": {"sha256": "d"}, "versions": {"torch": "1"}}
+    store = Store.create(folder / "forged", plan)
+    for attack, budget, statuses in rows:
+        fields = {"attack": attack, "budget": budget, "configuration": {}, "seed": 0, "version": "0", **identity}
+        columns = {"example": np.arange(len(statuses)), "status": list(statuses)}
+        store.commit(Unit("attack", fields), columns, facts={"versions": {"torch": "1"}})
+    return store
+
+
+OK, BROKEN, WRONG = "failed", "success", "already wrong"
+
+
+@pytest.mark.parametrize(
+    ("rows", "outcome"),
+    [
+        ([("pgd", 0.1, [OK, OK, WRONG]), ("pgd", 0.2, [BROKEN, OK, WRONG])], "passed"),
+        ([("pgd", 0.1, [BROKEN, OK, OK]), ("pgd", 0.2, [OK, BROKEN, BROKEN])], "failed"),
+        ([("pgd", 0.1, [OK, OK, OK]), ("pgd", 0.2, [OK, OK, OK])], "failed"),
+        ([("pgd", 0.1, [BROKEN, OK]), ("bias-field", 1.2, [OK, OK])], "failed"),
+    ],
+)
+def test_falling_curves(tmp_path, rows, outcome):
+    assert result_checks.falling(forged(tmp_path, rows)).outcome == outcome
+
+
+def test_worst_case_is_counted_image_by_image(tmp_path):
+    rows = [("pgd", 0.1, [BROKEN, OK, OK, OK]), ("bias-field", 1.2, [OK, BROKEN, BROKEN, OK])]
+    finding = result_checks.worst_case(forged(tmp_path, rows))
+    assert finding.outcome == "passed"
+    assert finding.sentence.startswith("1 of 4 images (25.0 %) withstand all")
+    assert "bias-field at 1.2, leaves 2 (50.0 %)" in finding.sentence
+
+
+def test_clean_accuracy_must_agree(tmp_path):
+    finding = result_checks.clean_accuracy(forged(tmp_path, [("pgd", 0.1, [OK, OK, WRONG, BROKEN])]))
+    assert finding.outcome == "passed"
+    assert "3 of 4 images (75.0 %, 95 % interval 30.1 to 95.4 %)" in finding.sentence
+    rows = [("pgd", 0.1, [OK, WRONG]), ("pgd", 0.2, [OK, OK])]
+    other = tmp_path / "other"
+    other.mkdir()
+    assert result_checks.clean_accuracy(forged(other, rows)).outcome == "failed"
+
+
+def test_rows_of_other_weights_are_found(job, tmp_path):
+    evaluation = job.evaluation()
+    store = evaluate(evaluation, tmp_path / "out")
+    assert result_checks.provenance(evaluation, store).outcome == "passed"
+    with torch.no_grad():
+        evaluation.victim.module.scale += 1
+    finding = result_checks.provenance(evaluation, store)
+    assert finding.outcome == "failed"
+    assert "not those of" in finding.sentence
+    strange = forged(tmp_path, [("pgd", 0.1, [OK])], {"model_sha256": "other", "data_sha256": "d"})
+    assert "0 of 1 units" in result_checks.provenance(evaluation, strange).sentence
+
+
+def test_the_widest_interval_is_named(tmp_path):
+    rows = [("pgd", 0.1, [OK] * 10), ("pgd", 0.2, [OK] * 5 + [BROKEN] * 5)]
+    sentence = result_checks.intervals(forged(tmp_path, rows)).sentence
+    assert "23.7 to 76.3 %, for pgd at 0.2" in sentence
+
+
+def test_checks_do_not_depend_on_when_they_are_run(job, tmp_path):
+    evaluation = job.evaluation()
+    store = evaluate(evaluation, tmp_path / "out")
+    assert run_checks(evaluation, store) == run_checks(job.evaluation(), store)
