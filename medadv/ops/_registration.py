@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -37,7 +36,7 @@ def _front(tensor: Tensor, dim: int | None, batch: int) -> Tensor:
 
 
 def _unfold(tensor: Tensor, batch: int) -> Tensor:
-    return tensor.unflatten(0, (batch, tensor.shape[0] // batch if batch else 0))
+    return tensor.reshape(batch, tensor.shape[0] // batch if batch else 0, *tensor.shape[1:])
 
 
 def register_float32_autocast(op: str) -> None:
@@ -49,12 +48,3 @@ def register_float32_autocast(op: str) -> None:
 def contiguous_like(tensor: Tensor) -> Tensor:
     """An empty contiguous tensor of the same shape, dtype and device, as the kernels return it."""
     return torch.empty_like(tensor, memory_format=torch.contiguous_format)
-
-
-def register_gradient(op: str, backward: Callable[..., Any], keep: Callable[[Any, Sequence[Any], Any], None]) -> None:
-    """Register a gradient formula; ``keep(ctx, inputs, output)`` saves what it needs."""
-
-    def setup_context(ctx: Any, inputs: Sequence[Any], output: Any) -> None:
-        keep(ctx, inputs, output)
-
-    torch.library.register_autograd(f"medadv::{op}", backward, setup_context=setup_context)

@@ -13,7 +13,6 @@ from medadv.ops._registration import (
     contiguous_like,
     register_batching,
     register_float32_autocast,
-    register_gradient,
 )
 
 
@@ -94,6 +93,6 @@ def _backward(ctx: Any, grad_energy: Tensor | None, grad_gradient: Tensor | None
     return total, None
 
 
-register_gradient("bending_energy", _backward, _keep)
+torch.library.register_autograd("medadv::bending_energy", _backward, setup_context=_keep)
 register_batching("bending_energy")
 register_float32_autocast("bending_energy")

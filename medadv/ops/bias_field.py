@@ -16,7 +16,6 @@ from medadv.ops._registration import (
     contiguous_like,
     register_batching,
     register_float32_autocast,
-    register_gradient,
 )
 from medadv.ops.spline_field import spline_field
 
@@ -114,9 +113,13 @@ def _lattice_backward_backward(ctx: Any, w: Tensor) -> tuple[Tensor, Tensor, Non
     return out * b, grad * b, None
 
 
-register_gradient("bias_field", _bias_field_backward, _keep_bias_field)
-register_gradient("bias_field_backward", _bias_field_backward_backward, _keep_inputs)
-register_gradient("bias_field_lattice_backward", _lattice_backward_backward, _keep_inputs)
+torch.library.register_autograd("medadv::bias_field", _bias_field_backward, setup_context=_keep_bias_field)
+torch.library.register_autograd(
+    "medadv::bias_field_backward", _bias_field_backward_backward, setup_context=_keep_inputs
+)
+torch.library.register_autograd(
+    "medadv::bias_field_lattice_backward", _lattice_backward_backward, setup_context=_keep_inputs
+)
 for _op in ("bias_field", "bias_field_backward", "bias_field_lattice_backward"):
     register_batching(_op)
 register_float32_autocast("bias_field")

@@ -12,7 +12,6 @@ from medadv.ops._registration import (
     check_tensor,
     register_batching,
     register_float32_autocast,
-    register_gradient,
 )
 
 
@@ -71,8 +70,8 @@ def _adjoint_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
     return torch.ops.medadv.spline_field(grad, list(ctx.size)), None
 
 
-register_gradient("spline_field", _field_backward, _keep_knots)
-register_gradient("spline_field_adjoint", _adjoint_backward, _keep_size)
+torch.library.register_autograd("medadv::spline_field", _field_backward, setup_context=_keep_knots)
+torch.library.register_autograd("medadv::spline_field_adjoint", _adjoint_backward, setup_context=_keep_size)
 for _op in ("spline_field", "spline_field_adjoint"):
     register_batching(_op)
     register_float32_autocast(_op)
