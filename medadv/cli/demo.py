@@ -14,6 +14,7 @@ from medadv.cli.budgets import DEFAULT_BUDGETS
 from medadv.cli.errors import InputError, StoppedError, sentence
 from medadv.cli.interrupt import stop_between_batches
 from medadv.cli.progress import ProgressDisplay
+from medadv.cli.threads import share_the_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,7 @@ def demo(out: Path | None, as_json: bool) -> None:
         raise InputError(f"--out {folder}: exists already; name a new folder")
     from medadv.cli.summary import finish
 
+    share_the_cores()
     with stop_between_batches() as check_stop, ProgressDisplay() as display:
 
         def tell(doing: str, share: float) -> None:

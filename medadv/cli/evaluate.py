@@ -17,6 +17,7 @@ from medadv.cli.budgets import DEFAULT_BUDGETS, parse_budgets
 from medadv.cli.errors import DamagedError, InputError, StoppedError, UntrustedError, sentence
 from medadv.cli.interrupt import stop_between_batches
 from medadv.cli.progress import ProgressDisplay
+from medadv.cli.threads import share_the_cores
 from medadv.data import ImageSet, read_images
 from medadv.sweep.store import Store, StoreDamaged
 
@@ -86,6 +87,7 @@ def evaluate(context: Any, attacks: tuple[str, ...], budgets: tuple[str, ...], a
     options = Options(channels=int(channels) if channels else None, budgets=parse_budgets(attacks, budgets), **values)
     from medadv.cli.summary import finish
 
+    share_the_cores()
     # What a model prints is for people: stdout belongs to the results.
     with redirect_stdout(sys.stderr):
         store = _run(options)
