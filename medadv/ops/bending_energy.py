@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.library import register_autograd, register_fake
 
 from medadv.ops._registration import (
     check_tensor,
@@ -67,7 +68,7 @@ def _cell_lengths(knots: Sequence[int], size: Sequence[int], voxel_size: float |
     return [v * (n - 1) / (k - 3) for v, n, k in zip(lengths, size, knots, strict=True)]
 
 
-@torch.library.register_fake("medadv::bending_energy")
+@register_fake("medadv::bending_energy")
 def _(lattice: Tensor, spacing: Sequence[float]) -> tuple[Tensor, Tensor]:
     return lattice.new_empty(lattice.shape[:2], dtype=torch.float64), contiguous_like(lattice)
 
@@ -93,6 +94,6 @@ def _backward(ctx: Any, grad_energy: Tensor | None, grad_gradient: Tensor | None
     return total, None
 
 
-torch.library.register_autograd("medadv::bending_energy", _backward, setup_context=_keep)
+register_autograd("medadv::bending_energy", _backward, setup_context=_keep)
 register_batching("bending_energy")
 register_float32_autocast("bending_energy")

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.library import register_autograd, register_fake
 
 from medadv.ops._registration import (
     check_tensor,
@@ -50,17 +51,17 @@ def bias_field(image: Tensor, lattice: Tensor) -> Tensor:
     return out
 
 
-@torch.library.register_fake("medadv::bias_field")
+@register_fake("medadv::bias_field")
 def _(image: Tensor, lattice: Tensor) -> Tensor:
     return contiguous_like(image)
 
 
-@torch.library.register_fake("medadv::bias_field_backward")
+@register_fake("medadv::bias_field_backward")
 def _(grad: Tensor, image: Tensor, lattice: Tensor) -> tuple[Tensor, Tensor]:
     return contiguous_like(image), contiguous_like(lattice)
 
 
-@torch.library.register_fake("medadv::bias_field_lattice_backward")
+@register_fake("medadv::bias_field_lattice_backward")
 def _(grad: Tensor, out: Tensor, lattice: Tensor) -> Tensor:
     return contiguous_like(lattice)
 
@@ -113,13 +114,9 @@ def _lattice_backward_backward(ctx: Any, w: Tensor) -> tuple[Tensor, Tensor, Non
     return out * b, grad * b, None
 
 
-torch.library.register_autograd("medadv::bias_field", _bias_field_backward, setup_context=_keep_bias_field)
-torch.library.register_autograd(
-    "medadv::bias_field_backward", _bias_field_backward_backward, setup_context=_keep_inputs
-)
-torch.library.register_autograd(
-    "medadv::bias_field_lattice_backward", _lattice_backward_backward, setup_context=_keep_inputs
-)
+register_autograd("medadv::bias_field", _bias_field_backward, setup_context=_keep_bias_field)
+register_autograd("medadv::bias_field_backward", _bias_field_backward_backward, setup_context=_keep_inputs)
+register_autograd("medadv::bias_field_lattice_backward", _lattice_backward_backward, setup_context=_keep_inputs)
 for _op in ("bias_field", "bias_field_backward", "bias_field_lattice_backward"):
     register_batching(_op)
 register_float32_autocast("bias_field")

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.library import register_autograd, register_fake
 
 from medadv.ops._registration import (
     check_tensor,
@@ -41,12 +42,12 @@ def spline_field(lattice: Tensor, size: Sequence[int]) -> Tensor:
     return field
 
 
-@torch.library.register_fake("medadv::spline_field")
+@register_fake("medadv::spline_field")
 def _(lattice: Tensor, size: Sequence[int]) -> Tensor:
     return lattice.new_empty((*lattice.shape[:2], *size))
 
 
-@torch.library.register_fake("medadv::spline_field_adjoint")
+@register_fake("medadv::spline_field_adjoint")
 def _(grad: Tensor, knots: Sequence[int]) -> Tensor:
     return grad.new_empty((*grad.shape[:2], *knots))
 
@@ -70,8 +71,8 @@ def _adjoint_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
     return torch.ops.medadv.spline_field(grad, list(ctx.size)), None
 
 
-torch.library.register_autograd("medadv::spline_field", _field_backward, setup_context=_keep_knots)
-torch.library.register_autograd("medadv::spline_field_adjoint", _adjoint_backward, setup_context=_keep_size)
+register_autograd("medadv::spline_field", _field_backward, setup_context=_keep_knots)
+register_autograd("medadv::spline_field_adjoint", _adjoint_backward, setup_context=_keep_size)
 for _op in ("spline_field", "spline_field_adjoint"):
     register_batching(_op)
     register_float32_autocast(_op)
