@@ -15,13 +15,13 @@ import argparse
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from medadv.data import DataError, ImageSet, read_images
 from medadv.models.residual_network import ResidualNetwork
+from medadv.models.training import fit
 
 
 def chest_xray_network(classes: int = 2) -> ResidualNetwork:
@@ -39,43 +39,6 @@ def check_held_apart(training: ImageSet, held_out: ImageSet) -> None:
     shared = sorted(patients(training) & patients(held_out))
     if shared:
         raise DataError(f"{len(shared)} patients are in both folders, {shared[0]!r} for one")
-
-
-def augment(images: Tensor, draw: torch.Generator, largest_shift: int = 4) -> Tensor:
-    """Shift every image by up to `largest_shift` pixels along each axis and mirror half of them."""
-    count, _, height, width = images.shape
-    padded = nn.functional.pad(images, (largest_shift,) * 4, mode="replicate")
-    row, column = torch.randint(0, 2 * largest_shift + 1, (2, count), generator=draw)
-    shifted = torch.stack([padded[n, :, row[n] : row[n] + height, column[n] : column[n] + width] for n in range(count)])
-    mirrored = torch.rand(count, generator=draw) < 0.5
-    return torch.where(mirrored[:, None, None, None], shifted.flip(-1), shifted)
-
-
-def train(network: nn.Module, data: ImageSet, epochs: int, batch: int, rate: float, seed: int) -> None:
-    """Adam with a one-cycle rate on cross-entropy, classes weighted by the inverse of their size."""
-    draw = torch.Generator().manual_seed(seed)
-    images, labels = torch.from_numpy(data.images), torch.from_numpy(data.labels)
-    sizes = np.bincount(data.labels, minlength=len(data.class_names))
-    loss_of = nn.CrossEntropyLoss(torch.tensor(len(data) / (len(sizes) * sizes), dtype=torch.float32))
-    steps = max(1, len(data) // batch)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=epochs * steps)
-    network.train()
-    started = time.monotonic()
-    for epoch in range(epochs):
-        order = torch.randperm(len(data), generator=draw)
-        total = 0.0
-        for step in range(steps):
-            chosen = order[step * batch : (step + 1) * batch]
-            loss = loss_of(network(augment(images[chosen], draw)), labels[chosen])
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            total += float(loss.detach())
-        seconds = time.monotonic() - started
-        print(f"epoch {epoch + 1}/{epochs}  loss {total / steps:.3f}  {seconds:.0f} s", flush=True)
-    network.eval()
 
 
 def accuracy(network: nn.Module, data: ImageSet, batch: int = 64) -> tuple[float, list[float]]:
@@ -106,7 +69,20 @@ def main(arguments: list[str] | None = None) -> float:
     check_held_apart(training, held_out)
     torch.manual_seed(options.seed)
     network = chest_xray_network(len(training.class_names))
-    train(network, training, options.epochs, options.batch, options.rate, options.seed)
+    started = time.monotonic()
+
+    def epoch_done(epoch: int, loss: float) -> None:
+        print(f"epoch {epoch}/{options.epochs}  loss {loss:.3f}  {time.monotonic() - started:.0f} s", flush=True)
+
+    fit(
+        network,
+        training,
+        epochs=options.epochs,
+        batch=options.batch,
+        rate=options.rate,
+        seed=options.seed,
+        progress=epoch_done,
+    )
     overall, per_class = accuracy(network, held_out)
     listed = ", ".join(f"{name} {share:.3f}" for name, share in zip(held_out.class_names, per_class, strict=True))
     print(f"held-out accuracy {overall:.3f} on {len(held_out)} images of {len(patients(held_out))} patients ({listed})")

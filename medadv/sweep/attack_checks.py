@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isinf
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from medadv.attacks import Draw
 from medadv.sweep.constraint import spent, violations
 from medadv.sweep.plan import Curve, Evaluation
 from medadv.sweep.result_checks import read_points
-from medadv.sweep.sample import Finding, Probe, Sample, joined, judged, percent
+from medadv.sweep.sample import Finding, Probe, Sample, budget_text, joined, judged, percent
 from medadv.sweep.store import Store
 
 TOLERANCE = 0.05  # of the sample
@@ -147,7 +148,7 @@ def verified_again(probes: Sequence[Probe], sample: Sample) -> Finding:
         parts.append(
             f"{each}: of {len(rows)} broken images {percent(_share(alone))} are wrong alone, "
             f"{percent(_share(wrong[16]))} after rounding to 16 bits, {percent(_share(wrong[8]))} to 8 bits "
-            f"(budget used then: {largest:.4g})"
+            f"({_budget_after_rounding(largest)})"
         )
     return judged(passed, joined(parts))
 
@@ -189,6 +190,12 @@ def _rounded(images: Tensor, bits: int, bounds: tuple[float, float]) -> Tensor:
     low, high = bounds
     levels = (images.double() - low) / (high - low) * _LEVELS[bits]
     return (levels.round() / _LEVELS[bits] * (high - low) + low).float()
+
+
+def _budget_after_rounding(largest: float) -> str:
+    if isinf(largest):
+        return "where black has become grey, which no gain makes"
+    return f"and then use a budget of {budget_text(largest)}"
 
 
 def _steps(each: Probe) -> str:
