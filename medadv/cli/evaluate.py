@@ -115,6 +115,8 @@ def _run(options: Options) -> Store:
             raise DamagedError(sentence(error)) from None
         except (ValueError, TypeError, OSError) as error:
             raise InputError(sentence(error)) from None
+        except Exception as error:  # the model is the user's code and can raise anything
+            raise InputError(_model_failed("under attack", error)) from error
 
 
 def _how_to_continue(options: Options) -> str:
@@ -156,8 +158,12 @@ def _evaluation(options: Options, data: ImageSet) -> Evaluation:
     except (ValueError, TypeError):
         raise
     except Exception as error:  # the model is the user's code and can raise anything
-        raise InputError(f"the model failed on the images ({type(error).__name__}: {sentence(error)})") from error
+        raise InputError(_model_failed("on the images", error)) from error
     return evaluation
+
+
+def _model_failed(when: str, error: Exception) -> str:
+    return f"the model failed {when} ({type(error).__name__}: {sentence(error)})"
 
 
 def _model(options: Options) -> nn.Module:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medadv._optional import require
+from medadv.cli.errors import InputError, sentence
 from medadv.report import write_report
 from medadv.report.results import Rate, Results, read_results
 from medadv.sweep.store import Store
@@ -19,8 +20,14 @@ def finish(store: Store, out: Path, as_json: bool) -> None:
         store: with committed attacks.
         out: file of the report.
         as_json: one JSON object instead of a table.
+
+    Raises:
+        InputError: the report cannot be written there.
     """
-    write_report(store, out)
+    try:
+        write_report(store, out)
+    except OSError as error:
+        raise InputError(sentence(error)) from None
     results = read_results(store)
     click = require("click", extra="lab")
     click.echo(json.dumps(_object(store, results, out), indent=1) if as_json else _table(results, out))

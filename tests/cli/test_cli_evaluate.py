@@ -228,6 +228,7 @@ def test_a_file_that_is_no_image(wrong):
         ("models.py:in_training", "eval() mode"),
         ("models.py:probabilities", "like probabilities"),
         ("models.py:fails", "the model failed on the images (KeyError"),
+        ("models.py:one_way", "the model failed under attack (IndexError: no way back)"),
         ("models.py:detached", "gradient to its input"),
         ("models.py:wrong_shape", "cannot read images"),
         ("models.py:not_a_model", "must return a torch.nn.Module"),
