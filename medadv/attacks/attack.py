@@ -58,8 +58,22 @@ class Attack(ABC):
 
     @property
     @abstractmethod
+    def rule(self) -> str:
+        """The rule of the search's steps, see `Search`."""
+
+    @property
     def search(self) -> Search:
         """How it is searched."""
+        return Search(
+            steps=self.steps,
+            rule=self.rule,
+            step_size=self.step_size,
+            momentum=self.momentum,
+            restarts=self.restarts,
+            random_start=self.random_start,
+            stop_early=self.stop_early,
+            seed=self.seed,
+        )
 
     @property
     def budget(self) -> float:

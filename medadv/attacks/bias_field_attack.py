@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from medadv.attacks.attack import Attack
-from medadv.attacks.search import Search
 from medadv.perturbations import SplineBiasField
 
 
@@ -55,16 +54,3 @@ class BiasFieldAttack(Attack):
     @property
     def perturbation(self) -> SplineBiasField:
         return SplineBiasField(self.gain, self.spacing, self.per_channel, self.smoothness)
-
-    @property
-    def search(self) -> Search:
-        return Search(
-            steps=self.steps,
-            rule=self.rule,
-            step_size=self.step_size,
-            momentum=self.momentum,
-            restarts=self.restarts,
-            random_start=self.random_start,
-            stop_early=self.stop_early,
-            seed=self.seed,
-        )

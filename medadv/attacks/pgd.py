@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from medadv.attacks.attack import Attack
-from medadv.attacks.search import Search
 from medadv.perturbations import Additive
 
 
@@ -47,14 +46,5 @@ class PGD(Attack):
         return Additive(self.eps, self.norm)
 
     @property
-    def search(self) -> Search:
-        return Search(
-            steps=self.steps,
-            rule="sign" if self.norm == "linf" else "l2",
-            step_size=self.step_size,
-            momentum=self.momentum,
-            restarts=self.restarts,
-            random_start=self.random_start,
-            stop_early=self.stop_early,
-            seed=self.seed,
-        )
+    def rule(self) -> str:
+        return "sign" if self.norm == "linf" else "l2"

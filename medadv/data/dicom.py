@@ -117,10 +117,7 @@ def _image(path: Path, dataset: Any, window: tuple[float, float] | None) -> NDAr
 def _decode(path: Path, dataset: Any) -> NDArray[Any]:
     try:
         return np.asarray(require("pydicom.pixels", extra="medical").pixel_array(dataset))
-    except (
-        RuntimeError,
-        NotImplementedError,
-    ) as error:  # no decoder for this encoding, or every decoder failed
+    except RuntimeError as error:  # no decoder for this encoding, or every decoder failed
         encoding = dataset.file_meta.get("TransferSyntaxUID")
         name = "an unnamed transfer syntax" if encoding is None else encoding.name
         raise DataError(

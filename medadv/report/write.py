@@ -18,7 +18,7 @@ from medadv.report.results import Check, Rate, Results, Series, read_results
 from medadv.sweep.store import Receipt, Store
 
 # A failure of one of these makes the robust accuracy itself untrustworthy, not only less complete.
-_DECISIVE_CHECKS = {"C2", "C3", "C6", "C9", "C12"}
+_DECISIVE_CHECKS = {"C2", "C3", "C6", "C7", "C9", "C12", "C14", "C15"}
 
 
 def write_report(store: Store, path: str | os.PathLike[str]) -> Path:
