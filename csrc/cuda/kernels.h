@@ -6,6 +6,7 @@
 
 #include "core/bending_energy.h"
 #include "core/bias_field.h"
+#include "core/gaussian_blur.h"
 #include "core/spline_tile.h"
 
 namespace medadv::cuda {
@@ -34,6 +35,16 @@ cudaError_t bias_field_backward(const Lattice& g, Channels channels, const S* gr
 template <typename T, typename S>
 cudaError_t bias_field_lattice_backward(const Lattice& g, Channels channels, const S* grad, const S* out, S* grad_c,
                                         T* workspace, cudaStream_t stream);
+
+// Workspace, in numbers of T: what the passes along the axes hand on, one image for every blurred axis but the last.
+inline int64_t blur_workspace(const Volume& size, int64_t channels, const double* sigma) {
+  const int passes = (sigma[0] != 0) + (sigma[1] != 0) + (sigma[2] != 0);
+  return (passes > 1 ? passes - 1 : 0) * channels * size.voxels();
+}
+
+template <typename T, typename S>
+cudaError_t gaussian_blur(const Volume& size, int64_t channels, const double* sigma, Padding padding, double truncate,
+                          bool adjoint, const S* in, S* out, T* workspace, cudaStream_t stream);
 
 // Workspace: one float64 per row of control points.
 inline int64_t bending_workspace(const Lattice& g, int64_t channels) {

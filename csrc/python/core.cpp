@@ -12,6 +12,7 @@
 
 #include "core/bending_energy.h"
 #include "core/bias_field.h"
+#include "core/gaussian_blur.h"
 #include "core/spline_tile.h"
 
 namespace py = pybind11;
@@ -78,6 +79,27 @@ Array bending_gradient(const Array& lattice, std::vector<double> spacing) {
   Array out(shape_of(lattice));
   double* next = out.mutable_data();
   for_each(g.z, g.y, g.x, &Axis::knots, [&](int64_t n, int z, int y, int x) { *next++ = entry(n, z, y, x); });
+  return out;
+}
+
+Volume volume_of(const std::vector<int64_t>& size) {
+  if (size.size() < 2 || size.size() > 3) throw py::value_error("image must have 2 or 3 axes");
+  return {size.size() == 3 ? int32_t(size[0]) : 1, int32_t(size[size.size() - 2]), int32_t(size.back())};
+}
+
+template <typename F>
+void for_each(const Volume& size, F f) {
+  for (int32_t z = 0; z < size.z; ++z)
+    for (int32_t y = 0; y < size.y; ++y)
+      for (int32_t x = 0; x < size.x; ++x) f(0, z, y, x);
+}
+
+Array gaussian_blur(const Array& image, double sigma, int axis, int padding, double truncate, bool adjoint) {
+  const Volume size = volume_of(shape_of(image));
+  Array out(shape_of(image));
+  for_each(size, BlurVoxel<double, double, double>{gaussian_kernel<double>(sigma, truncate), Padding(padding), adjoint,
+                                                   axis + 3 - int(image.ndim()), size, image.data(),
+                                                   out.mutable_data()});
   return out;
 }
 
@@ -190,6 +212,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("bias_field", &bias_field, py::arg("image"), py::arg("lattice"), "image * exp(B-spline) of one channel.");
   m.def("bending_gradient", &bending_gradient, py::arg("lattice"), py::arg("spacing"),
         "Gradient of the bending energy of one channel; spacing is the length of a cell along every axis.");
+  m.def("gaussian_blur", &gaussian_blur, py::arg("image"), py::arg("sigma"), py::arg("axis"), py::arg("padding"),
+        py::arg("truncate"), py::arg("adjoint") = false,
+        "One channel blurred along one axis; padding is 0 (reflect), 1 (border) or 2 (zeros).");
   define_tiled<float>(m);
   define_tiled<double>(m);
   m.def("instruction_set", &instruction_set, "Which clone of the CPU kernels runs on this machine.");

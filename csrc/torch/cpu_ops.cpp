@@ -1,6 +1,7 @@
 // The CPU backend: ranges of blocks handed to torch's own threads.
 #include "cpu/bending_energy.h"
 #include "cpu/bias_field.h"
+#include "cpu/gaussian_blur.h"
 #include "cpu/spline_field.h"
 #include "torch/register.h"
 
@@ -62,6 +63,13 @@ struct Cpu {
   static void spline_field_adjoint(const Scope&, const Lattice& g, int64_t channels, const S* grad, S* grad_c) {
     cpu::SplineFieldAdjoint<T, S> kernel(g, channels, grad, grad_c);
     run_adjoint(kernel, channels * g.voxels());
+  }
+
+  template <typename T, typename S>
+  static void gaussian_blur(const Scope&, const Volume& size, int64_t channels, const double* sigma, Padding padding,
+                            double truncate, bool adjoint, const S* in, S* out) {
+    const cpu::GaussianBlur<T, S> kernel(size, channels, sigma, padding, truncate, adjoint, in, out);
+    run_blocks(kernel, channels * size.voxels());
   }
 
   template <typename S>

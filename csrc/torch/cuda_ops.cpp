@@ -82,6 +82,14 @@ struct Cuda {
                                                   sums.mutable_data_ptr<T>(), scope.stream)));
   }
 
+  template <typename T, typename S>
+  static void gaussian_blur(const Scope& scope, const Volume& size, int64_t channels, const double* sigma,
+                            Padding padding, double truncate, bool adjoint, const S* in, S* out) {
+    Tensor passes = scope.workspace<T>(cuda::blur_workspace(size, channels, sigma));
+    STD_CUDA_CHECK((cuda::gaussian_blur<T>(size, channels, sigma, padding, truncate, adjoint, device(in), device(out),
+                                           passes.mutable_data_ptr<T>(), scope.stream)));
+  }
+
   template <typename S>
   static void bending_energy(const Scope& scope, const Lattice& g, const double* spacing, int64_t channels,
                              const S* c, double* energy, S* gradient) {

@@ -7,5 +7,7 @@ STABLE_TORCH_LIBRARY(medadv, m) {
   m.def("bias_field_lattice_backward(Tensor grad, Tensor out, Tensor lattice) -> Tensor");
   m.def("spline_field(Tensor lattice, int[] size) -> Tensor");
   m.def("spline_field_adjoint(Tensor grad, int[] knots) -> Tensor");
+  m.def("gaussian_blur(Tensor image, float[] sigma, int padding, float truncate) -> Tensor");
+  m.def("gaussian_blur_adjoint(Tensor grad, float[] sigma, int padding, float truncate) -> Tensor");
   m.def("bending_energy(Tensor lattice, float[] spacing) -> (Tensor, Tensor)");
 }
