@@ -55,3 +55,52 @@ def gaussian_blur(image: Tensor, kernels: list[Tensor]) -> Tensor:
         padding[2 * (axes - 1 - axis)] = padding[2 * (axes - 1 - axis) + 1] = kernel.shape[axis + 2] // 2
         image = convolve(F.pad(image, padding, mode="reflect"), kernel, groups=image.shape[1])
     return image
+
+
+def membrane_energy(u: Tensor) -> Tensor:
+    """Mean square of the forward differences, over the batch."""
+    return sum(u.diff(dim=d).square().mean() for d in range(2, u.dim()))
+
+
+def total_variation(u: Tensor) -> Tensor:
+    """Mean magnitude of the forward differences, over the batch."""
+    return sum(u.diff(dim=d).abs().mean() for d in range(2, u.dim()))
+
+
+def bending_energy(u: Tensor) -> Tensor:
+    """Mean square of second differences, mixed ones twice; slices of one tensor, no intermediate differences."""
+    total = 0.0
+    for a in range(2, u.dim()):
+        n = u.shape[a] - 2
+        second = u.narrow(a, 2, n) - 2 * u.narrow(a, 1, n) + u.narrow(a, 0, n)
+        total = total + second.square().mean()
+        for b in range(a + 1, u.dim()):
+            n, m = u.shape[a] - 1, u.shape[b] - 1
+            low, high = u.narrow(a, 0, n), u.narrow(a, 1, n)
+            mixed = high.narrow(b, 1, m) - high.narrow(b, 0, m) - low.narrow(b, 1, m) + low.narrow(b, 0, m)
+            total = total + 2 * mixed.square().mean()
+    return total
+
+
+def folding_penalty(u: Tensor) -> Tensor:
+    """Mean square of what Jacobian determinants lack to 0.01, over the batch."""
+    axes = u.shape[1]
+    start = u
+    for a in range(2, u.dim()):
+        start = start.narrow(a, 0, u.shape[a] - 1)
+    g = []
+    for a in range(axes):
+        ahead = u
+        for b in range(axes):
+            ahead = ahead.narrow(b + 2, int(a == b), u.shape[b + 2] - 1)
+        slopes = ahead - start
+        g.append([slopes[:, c] + 1 if c == a else slopes[:, c] for c in range(axes)])
+    if axes == 2:
+        determinant = g[0][0] * g[1][1] - g[0][1] * g[1][0]
+    else:
+        determinant = (
+            g[0][0] * (g[1][1] * g[2][2] - g[1][2] * g[2][1])
+            - g[0][1] * (g[1][0] * g[2][2] - g[1][2] * g[2][0])
+            + g[0][2] * (g[1][0] * g[2][1] - g[1][1] * g[2][0])
+        )
+    return F.relu(0.01 - determinant).square().mean()

@@ -8,24 +8,6 @@
 
 namespace medadv {
 
-// Voxels of an image [N, C, (D,) H, W].
-inline Volume volume_of(const char* op, const char* name, const Tensor& image) {
-  check(image.dim() == 4 || image.dim() == 5, op, ": ", name, " must be [N, C, H, W] or [N, C, D, H, W], got ",
-        text(shape(image)));
-  check_floating(op, name, image);
-  int32_t size[3] = {1, 1, 1};
-  for (int64_t d = 2; d < image.dim(); ++d) {
-    check(image.size(d) <= std::numeric_limits<int32_t>::max(), op, ": ", name,
-          " must have fewer than 2^31 voxels along every axis, got ", text(shape(image)));
-    size[d + 3 - image.dim()] = int32_t(image.size(d));
-  }
-  const int64_t limit = std::numeric_limits<int32_t>::max(), depth = std::max(1, size[0]);
-  check(image.size(0) * image.size(1) <= limit / depth, op,
-        ": images times channels times depth must stay below 2^31, got ", image.size(0) * image.size(1), " and ",
-        depth);
-  return {size[0], size[1], size[2]};
-}
-
 // Longer kernels than any image needs would only fill the memory.
 inline constexpr int64_t kBlurRadius = 1 << 15;
 
