@@ -13,16 +13,18 @@ template <typename T, typename S>
 class DenseEnergySum {
  public:
   DenseEnergySum(DenseEnergy kind, const Volume& size, int64_t channels, const double voxel_size[3], const S* u)
-      : kind_(kind), bands_(size), w_(dense_weights<T>(kind, voxel_size)), u_(u), sums_(bands_, channels) {}
+      : kind_(kind), bands_(size), channels_(channels), w_(dense_weights<T>(kind, voxel_size)), u_(u),
+        sums_(bands_, channels) {}
 
   int64_t blocks() const { return sums_.blocks(); }
   void run(int64_t first, int64_t last);
   // Writes the energy of every channel.
-  void gather(int64_t channels, double* energy) const;
+  void gather(double* energy) const;
 
  private:
   DenseEnergy kind_;
   Bands bands_;
+  int64_t channels_;
   DenseWeights<T> w_;
   const S* u_;
   BlockSums<T> sums_;

@@ -87,7 +87,7 @@ struct Cpu {
                            const double* voxel_size, const S* u, double* energy) {
     cpu::DenseEnergySum<T, S> kernel(kind, size, channels, voxel_size, u);
     run_blocks(kernel, channels * size.voxels());
-    kernel.gather(channels, energy);
+    kernel.gather(energy);
   }
 
   template <typename T, typename S>

@@ -58,8 +58,8 @@ template <typename Backend, typename MakeForce>
 Tensor jacobian_gradient(const char* op, const Displacement& d, const Tensor& displacement, const MakeForce& force) {
   const typename Backend::Scope scope(displacement);
   const Tensor u = torch::stable::contiguous(displacement);
-  Tensor gradient = torch::stable::new_zeros(u, shape(u));
-  if (d.empty) return gradient;
+  if (d.empty) return torch::stable::new_zeros(u, shape(u));
+  Tensor gradient = torch::stable::new_empty(u, shape(u));
   dispatch_floating(op, "displacement", u.scalar_type(), [&]<typename S>() {
     with_jacobian<S>(d, u, [&](const auto& stencil) {
       Backend::jacobian_gradient(scope, stencil, u.size(0), force.template operator()<S>(),
