@@ -188,7 +188,9 @@ void DenseEnergySum<T, S>::run(int64_t first, int64_t last) {
   const auto add = size.z > 1 ? &add_energy<true, T, S> : &add_energy<false, T, S>;
   Scratch<T, S> scratch(size.x);
   sums_.run(first, last, [&](int64_t channel, int32_t z, int32_t y, T* energy) {
-    add(kind_, FieldRows<S>(size, u_, channels_, channel), w_, z, y, scratch, energy);
+    const FieldRows<S> rows(size, u_, channels_, channel);
+    fetch_ahead(rows(z + 1, y), size.x);
+    add(kind_, rows, w_, z, y, scratch, energy);
   });
 }
 
@@ -204,7 +206,9 @@ void DenseEnergyGradient<T, S>::run(int64_t first, int64_t last) const {
   Scratch<T, S> scratch(size.x);
   for (int64_t block = first; block < last; ++block)
     bands_.for_each_row(block, [&](int64_t channel, int32_t z, int32_t y) {
-      write(kind_, FieldRows<S>(size, u_, channels_, channel), scaled(w_, T(scale_[channel])), z, y, scratch,
+      const FieldRows<S> rows(size, u_, channels_, channel);
+      fetch_ahead(rows(z + (kind_ == DenseEnergy::bending ? 2 : 1), y), size.x);
+      write(kind_, rows, scaled(w_, T(scale_[channel])), z, y, scratch,
             gradient_ + channel * size.voxels() + size.offset(z, y, 0));
     });
 }

@@ -35,6 +35,14 @@ struct JacobianRow {
   }
 };
 
+// Of every component, what comes after the farthest row that a row of cells depends on.
+template <typename T, typename S, int kAxes>
+void fetch_components(const JacobianStencil<T, S, kAxes>& stencil, int64_t example, int32_t z, int32_t y) {
+  const S* farthest = stencil.u + stencil.size.offset(std::min(z + 1, stencil.size.z - 1), y, 0);
+  for (int64_t c = 0; c < kAxes; ++c)
+    fetch_ahead(farthest + (example * kAxes + c) * stencil.size.voxels(), stencil.size.x);
+}
+
 template <typename T, typename S, int kAxes>
 MEDADV_SIMD void determinant_row(const JacobianStencil<T, S, kAxes>& stencil, int64_t example, int32_t z, int32_t y,
                                  S* __restrict out) {
@@ -108,6 +116,7 @@ void JacobianDeterminant<T, S, kAxes>::run(int64_t first, int64_t last) const {
   const Volume& cells = bands_.size;
   for (int64_t block = first; block < last; ++block)
     bands_.for_each_row(block, [&](int64_t example, int32_t z, int32_t y) {
+      fetch_components(stencil_, example, z, y);
       determinant_row(stencil_, example, z, y, out_ + example * cells.voxels() + cells.offset(z, y, 0));
     });
 }
@@ -115,6 +124,7 @@ void JacobianDeterminant<T, S, kAxes>::run(int64_t first, int64_t last) const {
 template <typename T, typename S, int kAxes>
 void FoldingPenalty<T, S, kAxes>::run(int64_t first, int64_t last) {
   sums_.run(first, last, [&](int64_t example, int32_t z, int32_t y, T* sum) {
+    fetch_components(stencil_, example, z, y);
     add_folding(stencil_, threshold_, example, z, y, sum);
   });
 }
@@ -151,6 +161,7 @@ template <typename T, typename S, int kAxes, typename Force>
 void JacobianGradient<T, S, kAxes, Force>::run_row(int64_t example, int32_t z, int32_t y, int32_t begin,
                                                    Scratch& scratch) const {
   const Volume &size = stencil_.size, cells = stencil_.cells();
+  fetch_components(stencil_, example, z, y);
   if (z < cells.z && y < cells.y && cells.x > 0)
     force_row(stencil_, force_, example, z, y, scratch.force_of(0, 0), scratch.stride);
   else

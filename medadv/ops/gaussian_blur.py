@@ -31,7 +31,7 @@ def gaussian_blur(
     may be larger than the image. (SciPy rounds ``truncate * sigma`` to the nearest integer instead of up.)
 
     On the CPU all axes are blurred in one pass over the image: beyond the output, only a few rows (in 3D, up to
-    about a megabyte) per thread. On CUDA it is one launch per blurred axis, with an image of float32 between each two.
+    about a megabyte) per thread. On CUDA it is one launch per blurred axis, with one image between each two.
 
     Args:
         image: ``[N, C, (D,) H, W]``; float16, bfloat16, float32 or float64 (half types are computed in float32).
