@@ -4,8 +4,11 @@
 
 #include <cuda_runtime_api.h>
 
-#include "core/bending_energy.h"
+#include "core/dense_energy.h"
 #include "core/bias_field.h"
+#include "core/gaussian_blur.h"
+#include "core/jacobian.h"
+#include "core/lattice_energy.h"
 #include "core/spline_tile.h"
 
 namespace medadv::cuda {
@@ -35,13 +38,46 @@ template <typename T, typename S>
 cudaError_t bias_field_lattice_backward(const Lattice& g, Channels channels, const S* grad, const S* out, S* grad_c,
                                         T* workspace, cudaStream_t stream);
 
+// Workspace, in numbers of T: what the passes along the axes hand on, one image for every blurred axis but the last.
+inline int64_t blur_workspace(const Volume& size, int64_t channels, const double* sigma) {
+  const int passes = (sigma[0] != 0) + (sigma[1] != 0) + (sigma[2] != 0);
+  return (passes > 1 ? passes - 1 : 0) * channels * size.voxels();
+}
+
+template <typename T, typename S>
+cudaError_t gaussian_blur(const Volume& size, int64_t channels, const double* sigma, Padding padding, double truncate,
+                          bool adjoint, const S* in, S* out, T* workspace, cudaStream_t stream);
+
 // Workspace: one float64 per row of control points.
-inline int64_t bending_workspace(const Lattice& g, int64_t channels) {
+inline int64_t lattice_energy_workspace(const Lattice& g, int64_t channels) {
   return channels * g.z.knots * int64_t(g.y.knots);
 }
 
 template <typename S>
-cudaError_t bending_energy(const Lattice& g, const double* length, int64_t channels, const S* c, double* energy,
-                           S* gradient, double* workspace, cudaStream_t stream);
+cudaError_t lattice_energy(LatticeEnergy kind, const Lattice& g, const double* length, int64_t channels, const S* c,
+                           double* energy, S* gradient, double* workspace, cudaStream_t stream);
+
+// Workspace of a sum over the voxels of every one of `count` images: one float64 per block.
+int64_t energy_workspace(const Volume& size, int64_t count);
+
+template <typename T, typename S>
+cudaError_t dense_energy(DenseEnergy kind, const Volume& size, int64_t channels, const double* voxel_size, const S* u,
+                         double* energy, double* workspace, cudaStream_t stream);
+
+template <typename T, typename S>
+cudaError_t dense_energy_gradient(DenseEnergy kind, const Volume& size, int64_t channels, const double* voxel_size,
+                                  const double* scale, const S* u, S* gradient, cudaStream_t stream);
+
+template <typename T, typename S, int kAxes>
+cudaError_t jacobian_determinant(const JacobianStencil<T, S, kAxes>& stencil, int64_t examples, S* out,
+                                 cudaStream_t stream);
+
+template <typename T, typename S, int kAxes>
+cudaError_t folding_penalty(const JacobianStencil<T, S, kAxes>& stencil, int64_t examples, double threshold,
+                            double* penalty, double* workspace, cudaStream_t stream);
+
+template <typename T, typename S, int kAxes, typename Force>
+cudaError_t jacobian_gradient(const JacobianStencil<T, S, kAxes>& stencil, int64_t examples, const Force& force,
+                              S* gradient, cudaStream_t stream);
 
 }  // namespace medadv::cuda

@@ -10,8 +10,11 @@
 #include <utility>
 #include <vector>
 
-#include "core/bending_energy.h"
 #include "core/bias_field.h"
+#include "core/dense_energy.h"
+#include "core/gaussian_blur.h"
+#include "core/jacobian.h"
+#include "core/lattice_energy.h"
 #include "core/spline_tile.h"
 
 namespace py = pybind11;
@@ -71,14 +74,107 @@ Array bias_field(const Array& image, const Array& lattice) {
   return out;
 }
 
-Array bending_gradient(const Array& lattice, std::vector<double> spacing) {
+Array lattice_gradient(LatticeEnergy energy, const Array& lattice, std::vector<double> spacing) {
   const Lattice g = lattice_over(std::vector<int64_t>(spacing.size(), 1), shape_of(lattice));
   spacing.insert(spacing.begin(), 3 - spacing.size(), 1.0);
-  const BendingGradient<double> entry{cell_integrals(), g, {spacing[0], spacing[1], spacing[2]}, lattice.data()};
+  const LatticeGradient<double> entry{energy, cell_integrals(), g, {spacing[0], spacing[1], spacing[2]}, lattice.data()};
   Array out(shape_of(lattice));
   double* next = out.mutable_data();
   for_each(g.z, g.y, g.x, &Axis::knots, [&](int64_t n, int z, int y, int x) { *next++ = entry(n, z, y, x); });
   return out;
+}
+
+Volume volume_of(const std::vector<int64_t>& size) {
+  if (size.size() < 2 || size.size() > 3) throw py::value_error("image must have 2 or 3 axes");
+  return {size.size() == 3 ? int32_t(size[0]) : 1, int32_t(size[size.size() - 2]), int32_t(size.back())};
+}
+
+template <typename F>
+void for_each(const Volume& size, F f) {
+  for (int32_t z = 0; z < size.z; ++z)
+    for (int32_t y = 0; y < size.y; ++y)
+      for (int32_t x = 0; x < size.x; ++x) f(0, z, y, x);
+}
+
+std::vector<double> padded_sizes(std::vector<double> voxel_size) {
+  voxel_size.insert(voxel_size.begin(), 3 - voxel_size.size(), 1.0);
+  return voxel_size;
+}
+
+Array gaussian_blur(const Array& image, double sigma, int axis, int padding, double truncate, bool adjoint) {
+  const Volume size = volume_of(shape_of(image));
+  Array out(shape_of(image));
+  for_each(size, BlurVoxel<double, double, double>{gaussian_kernel<double>(sigma, truncate), Padding(padding), adjoint,
+                                                   axis + 3 - int(image.ndim()), size, image.data(),
+                                                   out.mutable_data()});
+  return out;
+}
+
+template <DenseEnergy kKind>
+std::pair<double, Array> dense_energy(const Array& field, const std::vector<double>& voxel_size) {
+  const Volume size = volume_of(shape_of(field));
+  Array gradient(shape_of(field));
+  const DenseStencil<double, double, kKind> stencil{
+      size, dense_weights<double>(kKind, padded_sizes(voxel_size).data()), field.data()};
+  const double scale = 1;
+  for_each(size, DenseGradientVoxel<double, double, kKind>{stencil, &scale, gradient.mutable_data()});
+  const DenseEnergyVoxel<double, double, kKind> voxel{stencil};
+  double sum = 0;
+  for_each(size, [&](int64_t n, int32_t z, int32_t y, int32_t x) { sum += voxel(n, z, y, x); });
+  return {sum, gradient};
+}
+
+std::pair<double, Array> dense_energy(DenseEnergy kind, const Array& field, const std::vector<double>& voxel_size) {
+  switch (kind) {
+    case DenseEnergy::membrane: return dense_energy<DenseEnergy::membrane>(field, voxel_size);
+    case DenseEnergy::total_variation: return dense_energy<DenseEnergy::total_variation>(field, voxel_size);
+    default: return dense_energy<DenseEnergy::bending>(field, voxel_size);
+  }
+}
+
+// Calls f with the stencil of a displacement [D, *S].
+template <typename F>
+auto with_jacobian(const Array& displacement, const std::vector<double>& voxel_size, F f) {
+  const auto shape = shape_of(displacement);
+  const Volume size = volume_of({shape.begin() + 1, shape.end()});
+  const std::vector<double> h = padded_sizes(voxel_size);
+  if (shape.size() == 3) return f(JacobianStencil<double, double, 2>{size, {1, 1 / h[1], 1 / h[2]}, displacement.data()});
+  return f(JacobianStencil<double, double, 3>{size, {1 / h[0], 1 / h[1], 1 / h[2]}, displacement.data()});
+}
+
+Array jacobian_determinant(const Array& displacement, const std::vector<double>& voxel_size) {
+  std::vector<int64_t> cells;
+  for (py::ssize_t d = 1; d < displacement.ndim(); ++d) cells.push_back(displacement.shape(d) - 1);
+  Array out(cells);
+  with_jacobian(displacement, voxel_size, [&]<int kAxes>(const JacobianStencil<double, double, kAxes>& stencil) {
+    for_each(stencil.cells(), DeterminantCell<double, double, kAxes>{stencil, out.mutable_data()});
+  });
+  return out;
+}
+
+Array jacobian_determinant_backward(const Array& grad, const Array& displacement,
+                                    const std::vector<double>& voxel_size) {
+  Array out(shape_of(displacement));
+  with_jacobian(displacement, voxel_size, [&]<int kAxes>(const JacobianStencil<double, double, kAxes>& stencil) {
+    using Force = GivenForce<double>;
+    for_each(stencil.size,
+             JacobianGradientVoxel<double, double, kAxes, Force>{stencil, Force{grad.data()}, out.mutable_data()});
+  });
+  return out;
+}
+
+std::pair<double, Array> folding_penalty(const Array& displacement, const std::vector<double>& voxel_size,
+                                         double threshold) {
+  Array gradient(shape_of(displacement));
+  double sum = 0;
+  with_jacobian(displacement, voxel_size, [&]<int kAxes>(const JacobianStencil<double, double, kAxes>& stencil) {
+    const double weight = 1.0 / double(stencil.cells().voxels()), scale = 1;
+    const FoldingCell<double, double, kAxes> cell{stencil, threshold};
+    for_each(stencil.cells(), [&](int64_t n, int32_t z, int32_t y, int32_t x) { sum += weight * cell(n, z, y, x); });
+    for_each(stencil.size, JacobianGradientVoxel<double, double, kAxes, FoldingForce>{
+                               stencil, {threshold, weight, &scale}, gradient.mutable_data()});
+  });
+  return {sum, gradient};
 }
 
 // --- the tiles of the CUDA kernels, run on the host ------------------------------------------------------------
@@ -188,8 +284,35 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("spline_field_adjoint", &spline_field_adjoint, py::arg("grad"), py::arg("knots"),
         "Gradient of a scalar to the lattice, from its gradient to the field.");
   m.def("bias_field", &bias_field, py::arg("image"), py::arg("lattice"), "image * exp(B-spline) of one channel.");
-  m.def("bending_gradient", &bending_gradient, py::arg("lattice"), py::arg("spacing"),
+  const auto gradient_of = [](LatticeEnergy energy) {
+    return [energy](const Array& lattice, const std::vector<double>& spacing) {
+      return lattice_gradient(energy, lattice, spacing);
+    };
+  };
+  m.def("bending_gradient", gradient_of(LatticeEnergy::bending), py::arg("lattice"), py::arg("spacing"),
         "Gradient of the bending energy of one channel; spacing is the length of a cell along every axis.");
+  m.def("membrane_gradient", gradient_of(LatticeEnergy::membrane), py::arg("lattice"), py::arg("spacing"),
+        "Gradient of the membrane energy of one channel.");
+  const auto dense = [](DenseEnergy energy) {
+    return [energy](const Array& field, const std::vector<double>& voxel_size) {
+      return dense_energy(energy, field, voxel_size);
+    };
+  };
+  m.def("dense_bending_energy", dense(DenseEnergy::bending), py::arg("field"), py::arg("voxel_size"),
+        "Bending energy of a dense field of one channel, and its gradient.");
+  m.def("dense_membrane_energy", dense(DenseEnergy::membrane), py::arg("field"), py::arg("voxel_size"),
+        "Membrane energy of a dense field of one channel, and its gradient.");
+  m.def("dense_total_variation", dense(DenseEnergy::total_variation), py::arg("field"), py::arg("voxel_size"),
+        "Total variation of a dense field of one channel, and its gradient.");
+  m.def("gaussian_blur", &gaussian_blur, py::arg("image"), py::arg("sigma"), py::arg("axis"), py::arg("padding"),
+        py::arg("truncate"), py::arg("adjoint") = false,
+        "One channel blurred along one axis; padding is 0 (reflect), 1 (border) or 2 (zeros).");
+  m.def("jacobian_determinant", &jacobian_determinant, py::arg("displacement"), py::arg("voxel_size"),
+        "Jacobian determinant of a displacement [D, *S] in every cell.");
+  m.def("jacobian_determinant_backward", &jacobian_determinant_backward, py::arg("grad"), py::arg("displacement"),
+        py::arg("voxel_size"), "Its gradient to the displacement.");
+  m.def("folding_penalty", &folding_penalty, py::arg("displacement"), py::arg("voxel_size"), py::arg("threshold"),
+        "Penalty on folding of a displacement [D, *S], and its gradient.");
   define_tiled<float>(m);
   define_tiled<double>(m);
   m.def("instruction_set", &instruction_set, "Which clone of the CPU kernels runs on this machine.");

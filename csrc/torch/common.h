@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/bias_field.h"
+#include "core/volume.h"
 
 namespace medadv {
 
@@ -100,6 +101,24 @@ inline void check_planes(const char* op, const Lattice& g, int64_t channels) {
                 depth = std::max<int64_t>({1, g.z.size, g.z.knots});
   check(channels <= limit / depth, op, ": images times channels times depth must stay below 2^31, got ", channels,
         " and ", depth);
+}
+
+// Voxels of an image [N, C, (D,) H, W].
+inline Volume volume_of(const char* op, const char* name, const Tensor& image) {
+  check(image.dim() == 4 || image.dim() == 5, op, ": ", name, " must be [N, C, H, W] or [N, C, D, H, W], got ",
+        text(shape(image)));
+  check_floating(op, name, image);
+  int32_t size[3] = {1, 1, 1};
+  for (int64_t d = 2; d < image.dim(); ++d) {
+    check(image.size(d) <= std::numeric_limits<int32_t>::max(), op, ": ", name,
+          " must have fewer than 2^31 voxels along every axis, got ", text(shape(image)));
+    size[d + 3 - image.dim()] = int32_t(image.size(d));
+  }
+  const int64_t limit = std::numeric_limits<int32_t>::max(), depth = std::max(1, size[0]);
+  check(image.size(0) * image.size(1) <= limit / depth, op,
+        ": images times channels times depth must stay below 2^31, got ", image.size(0) * image.size(1), " and ",
+        depth);
+  return {size[0], size[1], size[2]};
 }
 
 inline bool empty(const Tensor& t) { return t.numel() == 0; }

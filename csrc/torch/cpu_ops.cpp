@@ -1,6 +1,9 @@
 // The CPU backend: ranges of blocks handed to torch's own threads.
-#include "cpu/bending_energy.h"
 #include "cpu/bias_field.h"
+#include "cpu/dense_energy.h"
+#include "cpu/gaussian_blur.h"
+#include "cpu/jacobian.h"
+#include "cpu/lattice_energy.h"
 #include "cpu/spline_field.h"
 #include "torch/register.h"
 
@@ -64,12 +67,56 @@ struct Cpu {
     run_adjoint(kernel, channels * g.voxels());
   }
 
+  template <typename T, typename S>
+  static void gaussian_blur(const Scope&, const Volume& size, int64_t channels, const double* sigma, Padding padding,
+                            double truncate, bool adjoint, const S* in, S* out) {
+    const cpu::GaussianBlur<T, S> kernel(size, channels, sigma, padding, truncate, adjoint, in, out);
+    run_blocks(kernel, channels * size.voxels());
+  }
+
   template <typename S>
-  static void bending_energy(const Scope&, const Lattice& g, const double* spacing, int64_t channels, const S* c,
-                             double* energy, S* gradient) {
-    const cpu::BendingEnergy<S> kernel(g, spacing, c, energy, gradient);
+  static void lattice_energy(const Scope&, LatticeEnergy kind, const Lattice& g, const double* spacing,
+                             int64_t channels, const S* c, double* energy, S* gradient) {
+    const cpu::LatticeEnergyKernel<S> kernel(kind, g, spacing, c, energy, gradient);
     torch::stable::parallel_for(0, channels, grain(channels * g.knots() * 16, channels),
                                 [&](int64_t first, int64_t last) { kernel.run(first, last); });
+  }
+
+  template <typename T, typename S>
+  static void dense_energy(const Scope&, DenseEnergy kind, const Volume& size, int64_t channels,
+                           const double* voxel_size, const S* u, double* energy) {
+    cpu::DenseEnergySum<T, S> kernel(kind, size, channels, voxel_size, u);
+    run_blocks(kernel, channels * size.voxels());
+    kernel.gather(energy);
+  }
+
+  template <typename T, typename S>
+  static void dense_energy_gradient(const Scope&, DenseEnergy kind, const Volume& size, int64_t channels,
+                                    const double* voxel_size, const double* scale, const S* u, S* gradient) {
+    const cpu::DenseEnergyGradient<T, S> kernel(kind, size, channels, voxel_size, scale, u, gradient);
+    run_blocks(kernel, channels * size.voxels());
+  }
+
+  template <typename T, typename S, int kAxes>
+  static void jacobian_determinant(const Scope&, const JacobianStencil<T, S, kAxes>& stencil, int64_t examples,
+                                   S* out) {
+    const cpu::JacobianDeterminant<T, S, kAxes> kernel(stencil, examples, out);
+    run_blocks(kernel, kAxes * examples * stencil.size.voxels());
+  }
+
+  template <typename T, typename S, int kAxes>
+  static void folding_penalty(const Scope&, const JacobianStencil<T, S, kAxes>& stencil, int64_t examples,
+                              double threshold, double* penalty) {
+    cpu::FoldingPenalty<T, S, kAxes> kernel(stencil, examples, threshold);
+    run_blocks(kernel, kAxes * examples * stencil.size.voxels());
+    kernel.gather(penalty);
+  }
+
+  template <typename T, typename S, int kAxes, typename Force>
+  static void jacobian_gradient(const Scope&, const JacobianStencil<T, S, kAxes>& stencil, int64_t examples,
+                                const Force& force, S* gradient) {
+    const cpu::JacobianGradient<T, S, kAxes, Force> kernel(stencil, examples, force, gradient);
+    run_blocks(kernel, kAxes * examples * stencil.size.voxels());
   }
 };
 

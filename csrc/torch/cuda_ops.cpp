@@ -27,6 +27,16 @@ typename DeviceType<S>::type* device(S* p) {
   return reinterpret_cast<typename DeviceType<S>::type*>(p);
 }
 
+template <typename T, typename S, int kAxes>
+JacobianStencil<T, typename DeviceType<S>::type, kAxes> device(const JacobianStencil<T, S, kAxes>& s) {
+  return {s.size, {s.inverse[0], s.inverse[1], s.inverse[2]}, device(s.u)};
+}
+template <typename S>
+GivenForce<typename DeviceType<S>::type> device(const GivenForce<S>& force) {
+  return {device(force.grad)};
+}
+FoldingForce device(const FoldingForce& force) { return force; }
+
 struct Cuda {
   class Scope {
    public:
@@ -82,12 +92,55 @@ struct Cuda {
                                                   sums.mutable_data_ptr<T>(), scope.stream)));
   }
 
+  template <typename T, typename S>
+  static void gaussian_blur(const Scope& scope, const Volume& size, int64_t channels, const double* sigma,
+                            Padding padding, double truncate, bool adjoint, const S* in, S* out) {
+    Tensor passes = scope.workspace<T>(cuda::blur_workspace(size, channels, sigma));
+    STD_CUDA_CHECK((cuda::gaussian_blur<T>(size, channels, sigma, padding, truncate, adjoint, device(in), device(out),
+                                           passes.mutable_data_ptr<T>(), scope.stream)));
+  }
+
   template <typename S>
-  static void bending_energy(const Scope& scope, const Lattice& g, const double* spacing, int64_t channels,
-                             const S* c, double* energy, S* gradient) {
-    Tensor rows = scope.workspace<double>(cuda::bending_workspace(g, channels));
-    STD_CUDA_CHECK(cuda::bending_energy(g, spacing, channels, device(c), energy, device(gradient),
+  static void lattice_energy(const Scope& scope, LatticeEnergy kind, const Lattice& g, const double* spacing,
+                             int64_t channels, const S* c, double* energy, S* gradient) {
+    Tensor rows = scope.workspace<double>(cuda::lattice_energy_workspace(g, channels));
+    STD_CUDA_CHECK(cuda::lattice_energy(kind, g, spacing, channels, device(c), energy, device(gradient),
                                         rows.mutable_data_ptr<double>(), scope.stream));
+  }
+
+  template <typename T, typename S>
+  static void dense_energy(const Scope& scope, DenseEnergy kind, const Volume& size, int64_t channels,
+                           const double* voxel_size, const S* u, double* energy) {
+    Tensor blocks = scope.workspace<double>(cuda::energy_workspace(size, channels));
+    STD_CUDA_CHECK((cuda::dense_energy<T>(kind, size, channels, voxel_size, device(u), energy,
+                                          blocks.mutable_data_ptr<double>(), scope.stream)));
+  }
+
+  template <typename T, typename S>
+  static void dense_energy_gradient(const Scope& scope, DenseEnergy kind, const Volume& size, int64_t channels,
+                                    const double* voxel_size, const double* scale, const S* u, S* gradient) {
+    STD_CUDA_CHECK((cuda::dense_energy_gradient<T>(kind, size, channels, voxel_size, scale, device(u),
+                                                   device(gradient), scope.stream)));
+  }
+
+  template <typename T, typename S, int kAxes>
+  static void jacobian_determinant(const Scope& scope, const JacobianStencil<T, S, kAxes>& stencil, int64_t examples,
+                                   S* out) {
+    STD_CUDA_CHECK(cuda::jacobian_determinant(device(stencil), examples, device(out), scope.stream));
+  }
+
+  template <typename T, typename S, int kAxes>
+  static void folding_penalty(const Scope& scope, const JacobianStencil<T, S, kAxes>& stencil, int64_t examples,
+                              double threshold, double* penalty) {
+    Tensor blocks = scope.workspace<double>(cuda::energy_workspace(stencil.cells(), examples));
+    STD_CUDA_CHECK(cuda::folding_penalty(device(stencil), examples, threshold, penalty,
+                                         blocks.mutable_data_ptr<double>(), scope.stream));
+  }
+
+  template <typename T, typename S, int kAxes, typename Force>
+  static void jacobian_gradient(const Scope& scope, const JacobianStencil<T, S, kAxes>& stencil, int64_t examples,
+                                const Force& force, S* gradient) {
+    STD_CUDA_CHECK(cuda::jacobian_gradient(device(stencil), examples, device(force), device(gradient), scope.stream));
   }
 };
 

@@ -7,5 +7,18 @@ STABLE_TORCH_LIBRARY(medadv, m) {
   m.def("bias_field_lattice_backward(Tensor grad, Tensor out, Tensor lattice) -> Tensor");
   m.def("spline_field(Tensor lattice, int[] size) -> Tensor");
   m.def("spline_field_adjoint(Tensor grad, int[] knots) -> Tensor");
+  m.def("gaussian_blur(Tensor image, float[] sigma, int padding, float truncate) -> Tensor");
+  m.def("gaussian_blur_adjoint(Tensor grad, float[] sigma, int padding, float truncate) -> Tensor");
   m.def("bending_energy(Tensor lattice, float[] spacing) -> (Tensor, Tensor)");
+  m.def("membrane_energy(Tensor lattice, float[] spacing) -> (Tensor, Tensor)");
+  m.def("dense_bending_energy(Tensor field, float[] voxel_size) -> Tensor");
+  m.def("dense_bending_energy_backward(Tensor grad, Tensor field, float[] voxel_size) -> Tensor");
+  m.def("dense_membrane_energy(Tensor field, float[] voxel_size) -> Tensor");
+  m.def("dense_membrane_energy_backward(Tensor grad, Tensor field, float[] voxel_size) -> Tensor");
+  m.def("dense_total_variation(Tensor field, float[] voxel_size) -> Tensor");
+  m.def("dense_total_variation_backward(Tensor grad, Tensor field, float[] voxel_size) -> Tensor");
+  m.def("jacobian_determinant(Tensor displacement, float[] voxel_size) -> Tensor");
+  m.def("jacobian_determinant_backward(Tensor grad, Tensor displacement, float[] voxel_size) -> Tensor");
+  m.def("folding_penalty(Tensor displacement, float[] voxel_size, float threshold) -> Tensor");
+  m.def("folding_penalty_backward(Tensor grad, Tensor displacement, float[] voxel_size, float threshold) -> Tensor");
 }

@@ -1,8 +1,11 @@
 // Every operator of one backend under its name.
 #pragma once
 
-#include "torch/bending_energy.h"
 #include "torch/bias_field.h"
+#include "torch/dense_energy.h"
+#include "torch/gaussian_blur.h"
+#include "torch/jacobian.h"
+#include "torch/lattice_energy.h"
 #include "torch/spline_field.h"
 
 namespace medadv {
@@ -14,7 +17,20 @@ void register_operators(Library& m) {
   m.impl("bias_field_lattice_backward", TORCH_BOX(&bias_field_lattice_backward<Backend>));
   m.impl("spline_field", TORCH_BOX(&spline_field<Backend>));
   m.impl("spline_field_adjoint", TORCH_BOX(&spline_field_adjoint<Backend>));
+  m.impl("gaussian_blur", TORCH_BOX(&gaussian_blur<Backend>));
+  m.impl("gaussian_blur_adjoint", TORCH_BOX(&gaussian_blur_adjoint<Backend>));
   m.impl("bending_energy", TORCH_BOX(&bending_energy<Backend>));
+  m.impl("membrane_energy", TORCH_BOX(&membrane_energy<Backend>));
+  m.impl("dense_bending_energy", TORCH_BOX(&dense_bending_energy<Backend>));
+  m.impl("dense_bending_energy_backward", TORCH_BOX(&dense_bending_energy_backward<Backend>));
+  m.impl("dense_membrane_energy", TORCH_BOX(&dense_membrane_energy<Backend>));
+  m.impl("dense_membrane_energy_backward", TORCH_BOX(&dense_membrane_energy_backward<Backend>));
+  m.impl("dense_total_variation", TORCH_BOX(&dense_total_variation<Backend>));
+  m.impl("dense_total_variation_backward", TORCH_BOX(&dense_total_variation_backward<Backend>));
+  m.impl("jacobian_determinant", TORCH_BOX(&jacobian_determinant<Backend>));
+  m.impl("jacobian_determinant_backward", TORCH_BOX(&jacobian_determinant_backward<Backend>));
+  m.impl("folding_penalty", TORCH_BOX(&folding_penalty<Backend>));
+  m.impl("folding_penalty_backward", TORCH_BOX(&folding_penalty_backward<Backend>));
 }
 
 }  // namespace medadv

@@ -5,9 +5,22 @@ Every operator runs on CPU and CUDA, and works under autograd, vmap, autocast an
 """
 
 from medadv.ops._build import build_info
-from medadv.ops.bending_energy import bending_energy
 from medadv.ops.bias_field import bias_field
+from medadv.ops.gaussian_blur import gaussian_blur
+from medadv.ops.jacobian import folding_penalty, jacobian_determinant
 from medadv.ops.lattice import lattice_shape
+from medadv.ops.smoothness import bending_energy, membrane_energy, total_variation
 from medadv.ops.spline_field import spline_field
 
-__all__ = ["bending_energy", "bias_field", "build_info", "lattice_shape", "spline_field"]
+__all__ = [
+    "bending_energy",
+    "bias_field",
+    "build_info",
+    "folding_penalty",
+    "gaussian_blur",
+    "jacobian_determinant",
+    "lattice_shape",
+    "membrane_energy",
+    "spline_field",
+    "total_variation",
+]

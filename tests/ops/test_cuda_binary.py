@@ -30,8 +30,9 @@ MAX_REGISTERS = {
     "tile_backward_kernel": 128,
     "gather_kernel": 128,
     "for_each_kernel": 128,
-    "bending_gradient_kernel": 128,
-    "bending_sum_kernel": 64,
+    "lattice_gradient_kernel": 128,
+    "energy_kernel": 128,
+    "sum_kernel": 64,
 }
 
 

@@ -1,4 +1,4 @@
-#include "cpu/bending_energy.h"
+#include "cpu/lattice_energy.h"
 
 #include <algorithm>
 
@@ -41,8 +41,9 @@ struct Banded {
 }  // namespace
 
 template <typename S>
-BendingEnergy<S>::BendingEnergy(const Lattice& g, const double length[3], const S* c, double* energy, S* gradient)
-    : g_(g), c_(c), energy_(energy), gradient_(gradient) {
+LatticeEnergyKernel<S>::LatticeEnergyKernel(LatticeEnergy kind, const Lattice& g, const double length[3], const S* c,
+                                            double* energy, S* gradient)
+    : kind_(kind), g_(g), c_(c), energy_(energy), gradient_(gradient) {
   const CellIntegrals integral = cell_integrals();
   z_ = gram_matrices(integral, g.z, length[0]);
   y_ = gram_matrices(integral, g.y, length[1]);
@@ -50,7 +51,7 @@ BendingEnergy<S>::BendingEnergy(const Lattice& g, const double length[3], const 
 }
 
 template <typename S>
-void BendingEnergy<S>::run(int64_t first, int64_t last) const {
+void LatticeEnergyKernel<S>::run(int64_t first, int64_t last) const {
   const int64_t n = g_.knots(), row = g_.x.knots, plane = row * g_.y.knots;
   const auto along_x = [&](int d) { return Banded{n / row, g_.x.knots, 1, x_[d].data()}; };
   const auto along_y = [&](int d) { return Banded{g_.z.knots, g_.y.knots, row, y_[d].data()}; };
@@ -62,16 +63,22 @@ void BendingEnergy<S>::run(int64_t first, int64_t last) const {
     std::fill(work.begin(), work.end(), 0.0);
     along_x(0).add(1, c.data(), x0);
     along_x(1).add(1, c.data(), x1);
-    along_x(2).add(1, c.data(), x2);
-    along_y(2).add(1, x0, z0);  // what the depth's derivative 0 multiplies
-    along_y(1).add(2, x1, z0);
-    along_y(0).add(1, x2, z0);
-    along_y(1).add(2, x0, z1);  // derivative 1
-    along_y(0).add(2, x1, z1);
-    along_y(0).add(1, x0, z2);  // derivative 2
+    if (kind_ == LatticeEnergy::bending) {
+      along_x(2).add(1, c.data(), x2);
+      along_y(2).add(1, x0, z0);  // what the depth's derivative 0 multiplies
+      along_y(1).add(2, x1, z0);
+      along_y(0).add(1, x2, z0);
+      along_y(1).add(2, x0, z1);  // derivative 1
+      along_y(0).add(2, x1, z1);
+      along_y(0).add(1, x0, z2);  // derivative 2
+      along_z(2).add(2, z2, h);
+    } else {
+      along_y(1).add(1, x0, z0);
+      along_y(0).add(1, x1, z0);
+      along_y(0).add(1, x0, z1);
+    }
     along_z(0).add(2, z0, h);
     along_z(1).add(2, z1, h);
-    along_z(2).add(2, z2, h);
     double sum = 0;
     for (int64_t i = 0; i < n; ++i) {
       sum += c[i] * h[i];
@@ -81,9 +88,9 @@ void BendingEnergy<S>::run(int64_t first, int64_t last) const {
   }
 }
 
-template class BendingEnergy<float>;
-template class BendingEnergy<double>;
-template class BendingEnergy<Half>;
-template class BendingEnergy<BFloat16>;
+template class LatticeEnergyKernel<float>;
+template class LatticeEnergyKernel<double>;
+template class LatticeEnergyKernel<Half>;
+template class LatticeEnergyKernel<BFloat16>;
 
 }  // namespace medadv::cpu

@@ -1,6 +1,7 @@
-// The bending energy of a B-spline field, integrated exactly over the image domain:
+// The smoothness energies of a B-spline field, integrated exactly over the image domain:
 //
-//   E = integral of  sum over axes p, q of (d2 B / dp dq)^2.
+//   membrane:  E = integral of  sum over axes p of (dB / dp)^2,
+//   bending:   E = integral of  sum over axes p, q of (d2 B / dp dq)^2.
 //
 // B is a product of one-axis splines, so E = 1/2 c^T H c with H a sum of Kronecker products of the banded
 // Gram matrices of the basis and its first two derivatives; H c is the gradient. All of it in float64: the
@@ -10,6 +11,8 @@
 #include "core/bspline.h"
 
 namespace medadv {
+
+enum class LatticeEnergy { membrane, bending };
 
 inline constexpr int kBand = 7;  // a control point shares cells with three neighbours on either side
 
@@ -49,30 +52,34 @@ MEDADV_HD double gram(const CellIntegrals& integral, const Axis& axis, double le
 }
 
 // Products of depth and height entries that go with the width's derivative 0, 1 and 2.
-struct BendingWeights {
+struct LatticeWeights {
   double x0, x1, x2;
 
-  MEDADV_HD BendingWeights(const double z[3], const double y[3])
-      : x0(2 * (z[2] * y[0] + z[0] * y[2] + 2 * z[1] * y[1])),
-        x1(4 * (z[1] * y[0] + z[0] * y[1])),
-        x2(2 * z[0] * y[0]) {}
+  MEDADV_HD LatticeWeights(LatticeEnergy energy, const double z[3], const double y[3]) {
+    const bool bending = energy == LatticeEnergy::bending;
+    const double plane = z[0] * y[0], slope = z[1] * y[0] + z[0] * y[1];
+    x0 = 2 * (bending ? z[2] * y[0] + z[0] * y[2] + 2 * z[1] * y[1] : slope);
+    x1 = bending ? 4 * slope : 2 * plane;
+    x2 = bending ? 2 * plane : 0;
+  }
 };
 
 // One entry of H c. `c` is one channel of the lattice; length: of a cell along depth, height, width.
 template <typename S>
-struct BendingGradient {
+struct LatticeGradient {
+  LatticeEnergy energy;
   CellIntegrals integral;
   Lattice g;
   double length[3];
   const S* c;
 
-  MEDADV_HD BendingWeights weights(int kz, int ky, int a, int b) const {
+  MEDADV_HD LatticeWeights weights(int kz, int ky, int a, int b) const {
     double z[3], y[3];
     for (int d = 0; d < 3; ++d) {
       z[d] = gram(integral, g.z, length[0], d, kz, a);
       y[d] = gram(integral, g.y, length[1], d, ky, b);
     }
-    return {z, y};
+    return {energy, z, y};
   }
 
   MEDADV_HD double along_x(int d, int kx, int offset) const { return gram(integral, g.x, length[2], d, kx, offset); }
@@ -82,7 +89,7 @@ struct BendingGradient {
     for (int a = -3; a <= 3; ++a)
       for (int b = -3; b <= 3; ++b) {
         if (kz + a < 0 || kz + a >= g.z.knots || ky + b < 0 || ky + b >= g.y.knots) continue;
-        const BendingWeights w = weights(kz, ky, a, b);
+        const LatticeWeights w = weights(kz, ky, a, b);
         const S* row = c + channel * g.knots() + (int64_t(kz + a) * g.y.knots + ky + b) * g.x.knots;
         for (int o = -3; o <= 3; ++o) {
           if (kx + o < 0 || kx + o >= g.x.knots) continue;

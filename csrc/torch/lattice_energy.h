@@ -1,17 +1,17 @@
-// bending_energy over tensors, written once for every backend.
+// The smoothness energies of a lattice over tensors, written once for every backend.
 #pragma once
 
 #include <tuple>
 
-#include "core/bending_energy.h"
+#include "core/lattice_energy.h"
 #include "torch/common.h"
 
 namespace medadv {
 
 // spacing: length of a cell along every axis. Returns the energy [N], and its gradient to the lattice.
 template <typename Backend>
-std::tuple<Tensor, Tensor> bending_energy(const Tensor& lattice, std::vector<double> spacing) {
-  constexpr const char* op = "bending_energy";
+std::tuple<Tensor, Tensor> lattice_energy(const char* op, LatticeEnergy kind, const Tensor& lattice,
+                                          std::vector<double> spacing) {
   check(lattice.dim() == 4 || lattice.dim() == 5, op, ": lattice must be [N, K, Gy, Gx] or [N, K, Gz, Gy, Gx], got ",
         text(shape(lattice)));
   check_floating(op, "lattice", lattice);
@@ -28,10 +28,20 @@ std::tuple<Tensor, Tensor> bending_energy(const Tensor& lattice, std::vector<dou
   Tensor energy = torch::stable::new_zeros(c, {c.size(0), c.size(1)}, ScalarType::Double);
   if (!empty(c))
     dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
-      Backend::template bending_energy<S>(scope, g, spacing.data(), c.size(0) * c.size(1), c.const_data_ptr<S>(),
+      Backend::template lattice_energy<S>(scope, kind, g, spacing.data(), c.size(0) * c.size(1), c.const_data_ptr<S>(),
                                           energy.mutable_data_ptr<double>(), gradient.mutable_data_ptr<S>());
     });
   return {energy, gradient};
+}
+
+template <typename Backend>
+std::tuple<Tensor, Tensor> bending_energy(const Tensor& lattice, std::vector<double> spacing) {
+  return lattice_energy<Backend>("bending_energy", LatticeEnergy::bending, lattice, std::move(spacing));
+}
+
+template <typename Backend>
+std::tuple<Tensor, Tensor> membrane_energy(const Tensor& lattice, std::vector<double> spacing) {
+  return lattice_energy<Backend>("membrane_energy", LatticeEnergy::membrane, lattice, std::move(spacing));
 }
 
 }  // namespace medadv

@@ -1,18 +1,19 @@
-// The bending energy of a lattice and its gradient on the CPU, separable: three banded products along the
-// width, six along the height, three along the depth. The caller hands out ranges of channels.
+// The smoothness energies of a lattice and their gradients on the CPU, separable: banded products along the width
+// first, then along the height, then along the depth. The caller hands out ranges of channels.
 #pragma once
 
 #include <array>
 #include <vector>
 
-#include "core/bending_energy.h"
+#include "core/lattice_energy.h"
 
 namespace medadv::cpu {
 
 template <typename S>
-class BendingEnergy {
+class LatticeEnergyKernel {
  public:
-  BendingEnergy(const Lattice& g, const double length[3], const S* c, double* energy, S* gradient);
+  LatticeEnergyKernel(LatticeEnergy kind, const Lattice& g, const double length[3], const S* c, double* energy,
+                      S* gradient);
 
   // Writes energy[channel] and the gradient of the channels [first, last).
   void run(int64_t first, int64_t last) const;
@@ -21,6 +22,7 @@ class BendingEnergy {
   // Gram matrices of one axis, by derivative: entry (k, k + o - 3) is at [d][o][k].
   using Grams = std::array<std::vector<double>, 3>;
 
+  LatticeEnergy kind_;
   Lattice g_;
   Grams z_, y_, x_;
   const S* c_;

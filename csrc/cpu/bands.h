@@ -1,0 +1,75 @@
+// How the rows of images are cut into blocks: bands of rows of one plane. Blocks are the unit of threading and of
+// summation, and depend on the geometry alone: so do the bits of every result.
+#pragma once
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "core/volume.h"
+#include "cpu/spline_rows.h"
+
+namespace medadv::cpu {
+
+// Asks for the memory that a walk along rows comes to after this one. Rows a plane apart are too many streams for the
+// processor to foresee: a volume that is not in cache is read twice as fast.
+template <typename S>
+void fetch_ahead(const S* row, int32_t width) {
+#if defined(__GNUC__)
+  constexpr int64_t kDistance = 2048, kLine = 64;  // bytes
+  const char* next = reinterpret_cast<const char*>(row) + kDistance;
+  for (int64_t at = 0; at < int64_t(sizeof(S)) * width; at += kLine) __builtin_prefetch(next + at);
+#endif
+}
+
+struct Bands {
+  Volume size;
+  int32_t rows;   // of a block
+  int64_t bands;  // of a plane
+
+  explicit Bands(const Volume& volume)
+      : size(volume), rows(int32_t(std::clamp<int64_t>(kBandVoxels / std::max(1, size.x), 1, std::max(1, size.y)))),
+        bands((size.y + rows - 1) / rows) {}
+
+  int64_t blocks(int64_t images) const { return images * size.z * bands; }
+
+  // Calls row(image, z, y) for the rows of a block.
+  template <typename Row>
+  void for_each_row(int64_t block, const Row& row) const {
+    const int64_t plane = block / bands;
+    const int32_t begin = int32_t(block % bands) * rows, end = std::min(begin + rows, size.y);
+    for (int32_t y = begin; y < end; ++y) row(plane / size.z, int32_t(plane % size.z), y);
+  }
+};
+
+// Sums over the voxels of every image: per column of a block, then columns and blocks in float64 and in order.
+template <typename T>
+class BlockSums {
+ public:
+  BlockSums(const Bands& bands, int64_t images) : bands_(bands), partial_(bands.blocks(images)) {}
+
+  // add_row(image, z, y, sum) adds the terms of a row to sum[0 ... W - 1].
+  template <typename AddRow>
+  void run(int64_t first, int64_t last, const AddRow& add_row) {
+    std::vector<T> column(bands_.size.x);
+    for (int64_t block = first; block < last; ++block) {
+      std::fill(column.begin(), column.end(), T(0));
+      bands_.for_each_row(block,
+                          [&](int64_t image, int32_t z, int32_t y) { add_row(image, z, y, column.data()); });
+      partial_[block] = std::accumulate(column.begin(), column.end(), 0.0);
+    }
+  }
+
+  int64_t blocks() const { return int64_t(partial_.size()); }
+
+  double total(int64_t image) const {
+    const int64_t count = bands_.blocks(1);
+    return std::accumulate(partial_.begin() + image * count, partial_.begin() + (image + 1) * count, 0.0);
+  }
+
+ private:
+  Bands bands_;
+  std::vector<double> partial_;  // of every block
+};
+
+}  // namespace medadv::cpu

@@ -1,0 +1,224 @@
+#include "cpu/dense_energy.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "cpu/storage.h"
+
+namespace medadv::cpu {
+namespace {
+
+// Rows of one channel; outside the image, the nearest one inside.
+template <typename S>
+struct FieldRows {
+  Volume size;
+  const S* u;
+  const S *begin, *end;  // of all channels
+
+  FieldRows(const Volume& volume, const S* field, int64_t channels, int64_t channel)
+      : size(volume), u(field + channel * size.voxels()), begin(field), end(field + channels * size.voxels()) {}
+
+  const S* operator()(int32_t z, int32_t y) const {
+    return u + size.offset(std::clamp(z, 0, size.z - 1), std::clamp(y, 0, size.y - 1), 0);
+  }
+
+  // A row that may be read one voxel past either end. What stands there is not used; only memory has to be.
+  const S* padded(int32_t z, int32_t y, std::vector<S>& copy) const {
+    const S* row = (*this)(z, y);
+    if (row > begin && row + size.x < end) return row;
+    std::copy_n(row, size.x, copy.begin() + 1);
+    return copy.data() + 1;
+  }
+};
+
+// What a thread works with: copies of rows at the ends of memory, and rows of sums with room on either side.
+template <typename T, typename S>
+struct Scratch {
+  std::vector<S> here, below, front;
+  std::vector<T> done, along;
+
+  explicit Scratch(int32_t width)
+      : here(size_t(width) + 2), below(here), front(here), done(width), along(size_t(padded(width)) + kPack) {}
+};
+
+// Weights of the gradient of one channel.
+template <typename T>
+DenseWeights<T> scaled(DenseWeights<T> w, T scale) {
+  for (T* weight : {&w.axis[0], &w.axis[1], &w.axis[2], &w.zy, &w.zx, &w.yx}) *weight *= scale;
+  return w;
+}
+
+// --- first differences: membrane and total variation ---------------------------------------------------------
+
+// Adds the energies of a row, column by column.
+template <DenseEnergy kKind, bool kDepth, typename T, typename S>
+MEDADV_SIMD void add_first_order(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
+                                 Scratch<T, S>& scratch, T* __restrict energy) {
+  const S *c = rows.padded(z, y, scratch.here), *below = rows(z, y + 1), *front = rows(z + 1, y);
+  const T wz = w.axis[0], wy = w.axis[1], wx = w.axis[2];
+  const int32_t last = rows.size.x - 1;
+  MEDADV_INDEPENDENT
+  for (int32_t i = 0; i <= last; ++i) {
+    const T v = T(c[i]), right = T(c[i + 1]), dx = i < last ? right - v : T(0);
+    T e = wx * penalty<kKind>(dx) + wy * penalty<kKind>(T(below[i]) - v);
+    if (kDepth) e += wz * penalty<kKind>(T(front[i]) - v);
+    energy[i] += e;
+  }
+}
+
+template <DenseEnergy kKind, bool kDepth, typename T, typename S>
+MEDADV_SIMD void first_order_gradient(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
+                                      Scratch<T, S>& scratch, S* __restrict gradient) {
+  const S *c = rows.padded(z, y, scratch.here), *above = rows(z, y - 1), *below = rows(z, y + 1),
+          *back = rows(z - 1, y), *front = rows(z + 1, y);
+  const T wz = w.axis[0], wy = w.axis[1], wx = w.axis[2];
+  const int32_t last = rows.size.x - 1;
+  MEDADV_INDEPENDENT
+  for (int32_t i = 0; i <= last; ++i) {
+    const T v = T(c[i]), left = T(c[i - 1]), right = T(c[i + 1]);
+    const T before = i > 0 ? v - left : T(0), after = i < last ? right - v : T(0);
+    T g = wx * (penalty_slope<kKind>(before) - penalty_slope<kKind>(after)) +
+          wy * (penalty_slope<kKind>(v - T(above[i])) - penalty_slope<kKind>(T(below[i]) - v));
+    if (kDepth) g += wz * (penalty_slope<kKind>(v - T(back[i])) - penalty_slope<kKind>(T(front[i]) - v));
+    gradient[i] = S(g);
+  }
+}
+
+// --- second differences: bending -----------------------------------------------------------------------------
+
+// 1 where a second difference is centred on voxel i of n, else 0.
+template <typename T>
+T centred(int32_t i, int32_t n) {
+  return T(i > 0 && i < n - 1);
+}
+
+template <bool kDepth, typename T, typename S>
+MEDADV_SIMD void add_bending(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
+                             Scratch<T, S>& scratch, T* __restrict energy) {
+  const S *c = rows.padded(z, y, scratch.here), *below = rows.padded(z, y + 1, scratch.below),
+          *front = rows.padded(z + 1, y, scratch.front);
+  const S *above = rows(z, y - 1), *back = rows(z - 1, y), *corner = rows(z + 1, y + 1);
+  const T wy = w.axis[1] * centred<T>(y, rows.size.y), wz = w.axis[0] * centred<T>(z, rows.size.z);
+  const T wx = w.axis[2], zy = w.zy, zx = w.zx, yx = w.yx;
+  const int32_t last = rows.size.x - 1;
+  MEDADV_INDEPENDENT
+  for (int32_t i = 0; i <= last; ++i) {
+    const T v = T(c[i]), left = T(c[i - 1]), right = T(c[i + 1]), after = right - v;
+    const T down = T(below[i]) - v, down_right = T(below[i + 1]) - right;
+    const T dxx = i > 0 && i < last ? after - (v - left) : T(0), dyy = down - (v - T(above[i]));
+    const T dyx = i < last ? down_right - down : T(0);
+    T e = wx * dxx * dxx + wy * dyy * dyy + yx * dyx * dyx;
+    if (kDepth) {
+      const T f = T(front[i]), forth = f - v, forth_right = T(front[i + 1]) - right;
+      const T dzz = forth - (v - T(back[i])), dzy = (T(corner[i]) - f) - down;
+      const T dzx = i < last ? forth_right - forth : T(0);
+      e += wz * dzz * dzz + zy * dzy * dzy + zx * dzx * dzx;
+    }
+    energy[i] += e;
+  }
+}
+
+// Two passes over the row in cache: the second one takes the differences along the width of what the first one leaves
+// in `along`.
+template <bool kDepth, typename T, typename S>
+MEDADV_SIMD void bending_gradient(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
+                                  Scratch<T, S>& scratch, S* __restrict gradient) {
+  const S* c = rows.padded(z, y, scratch.here);
+  const S *a1 = rows(z, y - 1), *a2 = rows(z, y - 2), *b1 = rows(z, y + 1), *b2 = rows(z, y + 2);
+  const S *k1 = rows(z - 1, y), *k2 = rows(z - 2, y), *f1 = rows(z + 1, y), *f2 = rows(z + 2, y);
+  const S *ka = rows(z - 1, y - 1), *kb = rows(z - 1, y + 1), *fa = rows(z + 1, y - 1), *fb = rows(z + 1, y + 1);
+  T *done = scratch.done.data(), *along = scratch.along.data() + kPack;
+  const int32_t last = rows.size.x - 1, height = rows.size.y, depth = rows.size.z;
+  const T y0 = 4 * w.axis[1] * centred<T>(y, height), z0 = 4 * w.axis[0] * centred<T>(z, depth);
+  const T ya = 2 * w.axis[1] * centred<T>(y - 1, height), yb = 2 * w.axis[1] * centred<T>(y + 1, height);
+  const T zk = 2 * w.axis[0] * centred<T>(z - 1, depth), zf = 2 * w.axis[0] * centred<T>(z + 1, depth);
+  const T wx = 2 * w.axis[2], zy = 2 * w.zy, zx = 2 * w.zx, yx = 2 * w.yx;
+  MEDADV_INDEPENDENT
+  for (int32_t i = 0; i <= last; ++i) {
+    const T v = T(c[i]), left = T(c[i - 1]), right = T(c[i + 1]);
+    const T a = T(a1[i]), b = T(b1[i]), down = b - v, up = v - a, turn = down - up;
+    T g = ya * (up - (a - T(a2[i]))) - y0 * turn + yb * ((T(b2[i]) - b) - down);
+    T s = (i > 0 && i < last ? wx * ((right - v) - (v - left)) : T(0)) + yx * turn;
+    if (kDepth) {
+      const T k = T(k1[i]), f = T(f1[i]), forth = f - v, here = v - k;
+      g += zk * (here - (k - T(k2[i]))) - z0 * (forth - here) + zf * ((T(f2[i]) - f) - forth);
+      // The turn along the height in the planes around, less twice that in this one.
+      g += zy * (((T(kb[i]) - k) - (k - T(ka[i]))) + ((T(fb[i]) - f) - (f - T(fa[i]))) - 2 * turn);
+      s += zx * (forth - here);
+    }
+    done[i] = g;
+    along[i] = s;
+  }
+  along[-1] = along[0];
+  along[last + 1] = along[last];
+  MEDADV_INDEPENDENT
+  for (int32_t i = 0; i <= last; ++i)
+    gradient[i] = S(done[i] + ((along[i - 1] - along[i]) + (along[i + 1] - along[i])));
+}
+
+// --- a row, by kind ------------------------------------------------------------------------------------------
+
+template <bool kDepth, typename T, typename S>
+void add_energy(DenseEnergy kind, const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
+                Scratch<T, S>& scratch, T* energy) {
+  switch (kind) {
+    case DenseEnergy::membrane: return add_first_order<DenseEnergy::membrane, kDepth>(rows, w, z, y, scratch, energy);
+    case DenseEnergy::total_variation:
+      return add_first_order<DenseEnergy::total_variation, kDepth>(rows, w, z, y, scratch, energy);
+    case DenseEnergy::bending: return add_bending<kDepth>(rows, w, z, y, scratch, energy);
+  }
+}
+
+template <bool kDepth, typename T, typename S>
+void write_gradient(DenseEnergy kind, const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
+                    Scratch<T, S>& scratch, S* gradient) {
+  switch (kind) {
+    case DenseEnergy::membrane: return first_order_gradient<DenseEnergy::membrane, kDepth>(rows, w, z, y, scratch, gradient);
+    case DenseEnergy::total_variation:
+      return first_order_gradient<DenseEnergy::total_variation, kDepth>(rows, w, z, y, scratch, gradient);
+    case DenseEnergy::bending: return bending_gradient<kDepth>(rows, w, z, y, scratch, gradient);
+  }
+}
+
+}  // namespace
+
+template <typename T, typename S>
+void DenseEnergySum<T, S>::run(int64_t first, int64_t last) {
+  const Volume& size = bands_.size;
+  const auto add = size.z > 1 ? &add_energy<true, T, S> : &add_energy<false, T, S>;
+  Scratch<T, S> scratch(size.x);
+  sums_.run(first, last, [&](int64_t channel, int32_t z, int32_t y, T* energy) {
+    const FieldRows<S> rows(size, u_, channels_, channel);
+    fetch_ahead(rows(z + 1, y), size.x);
+    add(kind_, rows, w_, z, y, scratch, energy);
+  });
+}
+
+template <typename T, typename S>
+void DenseEnergySum<T, S>::gather(double* energy) const {
+  for (int64_t channel = 0; channel < channels_; ++channel) energy[channel] = sums_.total(channel);
+}
+
+template <typename T, typename S>
+void DenseEnergyGradient<T, S>::run(int64_t first, int64_t last) const {
+  const Volume& size = bands_.size;
+  const auto write = size.z > 1 ? &write_gradient<true, T, S> : &write_gradient<false, T, S>;
+  Scratch<T, S> scratch(size.x);
+  for (int64_t block = first; block < last; ++block)
+    bands_.for_each_row(block, [&](int64_t channel, int32_t z, int32_t y) {
+      const FieldRows<S> rows(size, u_, channels_, channel);
+      fetch_ahead(rows(z + (kind_ == DenseEnergy::bending ? 2 : 1), y), size.x);
+      write(kind_, rows, scaled(w_, T(scale_[channel])), z, y, scratch,
+            gradient_ + channel * size.voxels() + size.offset(z, y, 0));
+    });
+}
+
+#define MEDADV_INSTANTIATE(T, S)       \
+  template class DenseEnergySum<T, S>;  \
+  template class DenseEnergyGradient<T, S>;
+MEDADV_INSTANTIATE(float, float)
+MEDADV_INSTANTIATE(double, double)
+MEDADV_INSTANTIATE(float, Half)
+MEDADV_INSTANTIATE(float, BFloat16)
+
+}  // namespace medadv::cpu
