@@ -28,3 +28,10 @@
 #define MEDADV_INDEPENDENT
 #define MEDADV_UNROLL
 #endif
+
+// Before a short loop over an array that shall live in registers.
+#if defined(__CUDACC__)
+#define MEDADV_FULL_UNROLL _Pragma("unroll")
+#else
+#define MEDADV_FULL_UNROLL MEDADV_UNROLL
+#endif

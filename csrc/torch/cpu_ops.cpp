@@ -2,6 +2,8 @@
 #include "cpu/bending_energy.h"
 #include "cpu/bias_field.h"
 #include "cpu/spline_field.h"
+#include "cpu/spline_warp.h"
+#include "cpu/warp.h"
 #include "torch/register.h"
 
 namespace medadv {
@@ -70,6 +72,33 @@ struct Cpu {
     const cpu::BendingEnergy<S> kernel(g, spacing, c, energy, gradient);
     torch::stable::parallel_for(0, channels, grain(channels * g.knots() * 16, channels),
                                 [&](int64_t first, int64_t last) { kernel.run(first, last); });
+  }
+
+  template <typename T, typename D, typename S>
+  static void warp(const Scope&, const Sampling& s, const S* x, const D* displacement, S* out) {
+    const cpu::Warp<T, D, S> kernel(s, x, displacement, out);
+    run_blocks(kernel, s.images * s.channels * s.voxels());
+  }
+
+  template <typename T, typename S>
+  static void warp_backward(const Scope&, const Sampling& s, const S* grad, const S* x, const S* displacement,
+                            S* grad_x, S* grad_displacement) {
+    const cpu::WarpBackward<T, S> kernel(s, grad, x, displacement, grad_x, grad_displacement);
+    run_blocks(kernel, s.images * s.channels * s.voxels());
+  }
+
+  template <typename T, typename D, typename S>
+  static void spline_warp(const Scope&, const Sampling& s, const Lattice& g, const S* x, const D* c, S* out) {
+    const cpu::SplineWarp<T, D, S> kernel(s, g, x, c, out);
+    run_blocks(kernel, s.images * s.channels * s.voxels());
+  }
+
+  template <typename T, typename S>
+  static void spline_warp_backward(const Scope&, const Sampling& s, const Lattice& g, const S* grad, const S* x,
+                                   const S* c, S* grad_x, S* grad_c) {
+    cpu::SplineWarpBackward<T, S> kernel(s, g, grad, x, c, grad_x, grad_c);
+    const int64_t voxels = s.images * s.channels * s.voxels();
+    grad_c ? run_adjoint(kernel, voxels) : run_blocks(kernel, voxels);
   }
 };
 

@@ -8,4 +8,17 @@ STABLE_TORCH_LIBRARY(medadv, m) {
   m.def("spline_field(Tensor lattice, int[] size) -> Tensor");
   m.def("spline_field_adjoint(Tensor grad, int[] knots) -> Tensor");
   m.def("bending_energy(Tensor lattice, float[] spacing) -> (Tensor, Tensor)");
+  // interpolation: 0 nearest, 1 linear, 2 cubic; padding: 0 zeros, 1 border, 2 reflection.
+  m.def("warp(Tensor image, Tensor displacement, int interpolation, int padding) -> Tensor");
+  m.def("warp_backward(Tensor grad, Tensor image, Tensor displacement, int interpolation, int padding)"
+        " -> (Tensor, Tensor)");
+  m.def("warp_displacement_backward(Tensor grad, Tensor image, Tensor displacement, int interpolation, int padding)"
+        " -> Tensor");
+  m.def("warp_adjoint(Tensor grad, Tensor displacement, int interpolation, int padding) -> Tensor");
+  m.def("spline_warp(Tensor image, Tensor lattice, int interpolation, int padding) -> Tensor");
+  m.def("spline_warp_backward(Tensor grad, Tensor image, Tensor lattice, int interpolation, int padding)"
+        " -> (Tensor, Tensor)");
+  m.def("spline_warp_lattice_backward(Tensor grad, Tensor image, Tensor lattice, int interpolation, int padding)"
+        " -> Tensor");
+  m.def("spline_warp_adjoint(Tensor grad, Tensor lattice, int interpolation, int padding) -> Tensor");
 }

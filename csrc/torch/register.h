@@ -4,6 +4,8 @@
 #include "torch/bending_energy.h"
 #include "torch/bias_field.h"
 #include "torch/spline_field.h"
+#include "torch/spline_warp.h"
+#include "torch/warp.h"
 
 namespace medadv {
 
@@ -15,6 +17,14 @@ void register_operators(Library& m) {
   m.impl("spline_field", TORCH_BOX(&spline_field<Backend>));
   m.impl("spline_field_adjoint", TORCH_BOX(&spline_field_adjoint<Backend>));
   m.impl("bending_energy", TORCH_BOX(&bending_energy<Backend>));
+  m.impl("warp", TORCH_BOX(&warp<Backend>));
+  m.impl("warp_backward", TORCH_BOX(&warp_backward<Backend>));
+  m.impl("warp_displacement_backward", TORCH_BOX(&warp_displacement_backward<Backend>));
+  m.impl("warp_adjoint", TORCH_BOX(&warp_adjoint<Backend>));
+  m.impl("spline_warp", TORCH_BOX(&spline_warp<Backend>));
+  m.impl("spline_warp_backward", TORCH_BOX(&spline_warp_backward<Backend>));
+  m.impl("spline_warp_lattice_backward", TORCH_BOX(&spline_warp_lattice_backward<Backend>));
+  m.impl("spline_warp_adjoint", TORCH_BOX(&spline_warp_adjoint<Backend>));
 }
 
 }  // namespace medadv

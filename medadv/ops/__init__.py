@@ -9,5 +9,15 @@ from medadv.ops.bending_energy import bending_energy
 from medadv.ops.bias_field import bias_field
 from medadv.ops.lattice import lattice_shape
 from medadv.ops.spline_field import spline_field
+from medadv.ops.spline_warp import spline_warp
+from medadv.ops.warp import warp
 
-__all__ = ["bending_energy", "bias_field", "build_info", "lattice_shape", "spline_field"]
+__all__ = [
+    "bending_energy",
+    "bias_field",
+    "build_info",
+    "lattice_shape",
+    "spline_field",
+    "spline_warp",
+    "warp",
+]
