@@ -29,9 +29,11 @@
 #define MEDADV_UNROLL
 #endif
 
-// Before a short loop over an array that shall live in registers.
+// How far the CUDA compiler unrolls a loop: all of it, so that an array it walks lives in registers; or not at
+// all, where that would take too many.
 #if defined(__CUDACC__)
-#define MEDADV_FULL_UNROLL _Pragma("unroll")
+#define MEDADV_PRAGMA(words) _Pragma(#words)
+#define MEDADV_UNROLL_BY(n) MEDADV_PRAGMA(unroll n)
 #else
-#define MEDADV_FULL_UNROLL MEDADV_UNROLL
+#define MEDADV_UNROLL_BY(n)
 #endif

@@ -62,23 +62,18 @@ MEDADV_HD int32_t continued(int32_t i, int32_t size, Padding padding) {
   return int32_t(at < uint32_t(size) ? at : period - at);
 }
 
-// Weights of the four voxels around position t in [0, 1) between the middle two, and their derivatives.
+// Weight of voxel k of four around position t in [0, 1) between the middle two, and its derivative.
 template <typename T>
-MEDADV_HD void convolution_weights(T t, T w[4]) {
-  const T a = T(-0.75), s = T(1) - t;
-  w[0] = a * t * s * s;
-  w[1] = ((a + T(2)) * t - (a + T(3))) * t * t + T(1);
-  w[2] = ((a + T(2)) * s - (a + T(3))) * s * s + T(1);
-  w[3] = a * s * t * t;
+MEDADV_HD T convolution_weight(int k, T t) {
+  const T a = T(-0.75), r = k < 2 ? t : T(1) - t, s = T(1) - r;
+  return k == 0 || k == 3 ? a * r * s * s : ((a + T(2)) * r - (a + T(3))) * r * r + T(1);
 }
 
 template <typename T>
-MEDADV_HD void convolution_slopes(T t, T w[4]) {
-  const T a = T(-0.75), s = T(1) - t;
-  w[0] = a * s * (T(1) - T(3) * t);
-  w[1] = (T(3) * (a + T(2)) * t - T(2) * (a + T(3))) * t;
-  w[2] = (T(2) * (a + T(3)) - T(3) * (a + T(2)) * s) * s;
-  w[3] = a * t * (T(2) - T(3) * t);
+MEDADV_HD T convolution_slope(int k, T t) {
+  const T a = T(-0.75), r = k < 2 ? t : T(1) - t, s = T(1) - r;
+  const T slope = k == 0 || k == 3 ? a * s * (s - T(2) * r) : (T(3) * (a + T(2)) * r - T(2) * (a + T(3))) * r;
+  return k < 2 ? slope : -slope;
 }
 
 template <Interpolation kind>
@@ -87,87 +82,97 @@ inline constexpr int kTaps = kind == Interpolation::nearest ? 1 : kind == Interp
 // Voxels along one axis that make up the sample at i + d, with weights and derivatives.
 template <typename T, Interpolation kind>
 struct AxisTaps {
-  int32_t at[kTaps<kind>];  // -1 where the continued image is zero
-  T w[kTaps<kind>], slope[kTaps<kind>];
+  int32_t first, size;
+  T part;
+  Padding padding;
 
-  // Of an axis that is not there (the depth of a 2D image).
-  MEDADV_HD AxisTaps() {
-    for (int k = 0; k < kTaps<kind>; ++k) {
-      at[k] = k == 0 ? 0 : -1;
-      w[k] = T(k == 0);
-      slope[k] = T(0);
-    }
-  }
-
-  MEDADV_HD AxisTaps(int32_t i, T d, int32_t size, Padding padding) {
+  MEDADV_HD AxisTaps(int32_t i, T d, int32_t voxels, Padding outside) : size(voxels), padding(outside) {
     const Split<T> split(d);
-    int32_t first = i + split.whole;
-    if constexpr (kind == Interpolation::nearest) {
-      first = nearest_voxel(i, split);
-      w[0] = T(1);
-      slope[0] = T(0);
-    } else if constexpr (kind == Interpolation::linear) {
-      w[0] = T(1) - split.part;
-      w[1] = split.part;
-      slope[0] = T(-1);
-      slope[1] = T(1);
-    } else {
-      first -= 1;
-      convolution_weights(split.part, w);
-      convolution_slopes(split.part, slope);
-    }
-    for (int k = 0; k < kTaps<kind>; ++k) at[k] = continued(first + k, size, padding);
+    part = split.part;
+    if constexpr (kind == Interpolation::nearest) first = nearest_voxel(i, split);
+    if constexpr (kind == Interpolation::linear) first = i + split.whole;
+    if constexpr (kind == Interpolation::cubic) first = i + split.whole - 1;
   }
+
+  // -1 where the continued image is zero.
+  MEDADV_HD int32_t at(int k) const { return continued(first + k, size, padding); }
+
+  MEDADV_HD T weight(int k) const {
+    if constexpr (kind == Interpolation::nearest) return T(1);
+    if constexpr (kind == Interpolation::linear) return k ? part : T(1) - part;
+    if constexpr (kind == Interpolation::cubic) return convolution_weight(k, part);
+  }
+
+  MEDADV_HD T slope(int k) const {
+    if constexpr (kind == Interpolation::nearest) return T(0);
+    if constexpr (kind == Interpolation::linear) return T(k ? 1 : -1);
+    if constexpr (kind == Interpolation::cubic) return convolution_slope(k, part);
+  }
+
+  // 0, or NaN where the displacement is.
+  MEDADV_HD T undefined() const { return kind == Interpolation::nearest ? T(0) : T(0) * part; }
 };
 
 // All voxels that make up one sample: kTaps to the power of the axes, with separable weights.
 template <typename T, Interpolation kind, int kAxes>
 struct WarpTaps {
-  static constexpr int kDepth = kAxes == 3 ? kTaps<kind> : 1;
-  AxisTaps<T, kind> z, y, x;
+  using Axis = AxisTaps<T, kind>;
+  Axis z, y, x;  // in 2D a z of one tap
 
   // d: displacement along every axis.
   MEDADV_HD WarpTaps(const Sampling& s, int32_t iz, int32_t iy, int32_t ix, const T d[kAxes])
-      : z(kAxes == 3 ? AxisTaps<T, kind>(iz, d[0], s.z, s.padding) : AxisTaps<T, kind>()),
-        y(iy, d[kAxes - 2], s.y, s.padding), x(ix, d[kAxes - 1], s.x, s.padding) {}
+      : z(iz, d[0], s.z, s.padding), y(iy, d[kAxes - 2], s.y, s.padding), x(ix, d[kAxes - 1], s.x, s.padding) {}
 
   // Calls f(offset, a, b, c) for tap a of the depth, b of the height and c of the width, where they are voxels.
   template <typename F>
   MEDADV_HD void each(const Sampling& s, const F& f) const {
-    MEDADV_FULL_UNROLL
-    for (int a = 0; a < kDepth; ++a)
-      MEDADV_FULL_UNROLL
-      for (int b = 0; b < kTaps<kind>; ++b)
-        MEDADV_FULL_UNROLL
+    constexpr int kDepth = kAxes == 3 ? kTaps<kind> : 1;
+    [[maybe_unused]] constexpr int kLines = kind == Interpolation::cubic ? 1 : kTaps<kind>;
+    int32_t at_x[kTaps<kind>];
+    MEDADV_UNROLL_BY(kTaps<kind>)
+    for (int c = 0; c < kTaps<kind>; ++c) at_x[c] = x.at(c);
+    MEDADV_UNROLL_BY(kLines)
+    for (int a = 0; a < kDepth; ++a) {
+      const int32_t at_z = kAxes == 3 ? z.at(a) : 0;
+      MEDADV_UNROLL_BY(kLines)
+      for (int b = 0; b < kTaps<kind>; ++b) {
+        const int32_t at_y = y.at(b);
+        if ((at_z | at_y) < 0) continue;
+        const int64_t line = (int64_t(at_z) * s.y + at_y) * s.x;
+        MEDADV_UNROLL_BY(kTaps<kind>)
         for (int c = 0; c < kTaps<kind>; ++c)
-          if ((z.at[a] | y.at[b] | x.at[c]) >= 0)
-            f((int64_t(z.at[a]) * s.y + y.at[b]) * s.x + x.at[c], a, b, c);
+          if (at_x[c] >= 0) f(line + at_x[c], a, b, c);
+      }
+    }
   }
+
+  MEDADV_HD T weight_z(int a) const { return kAxes == 3 ? z.weight(a) : T(1); }
 
   // image: one channel.
   template <typename S>
   MEDADV_HD T value(const Sampling& s, const S* image) const {
-    T sum = 0;
-    each(s, [&](int64_t at, int a, int b, int c) { sum += z.w[a] * y.w[b] * x.w[c] * T(image[at]); });
-    return sum + undefined();
+    T sum = undefined();
+    each(s, [&](int64_t at, int a, int b, int c) { sum += weight_z(a) * y.weight(b) * x.weight(c) * T(image[at]); });
+    return sum;
   }
 
   // Adds force times the derivative of the value along every axis.
   template <typename S>
   MEDADV_HD void add_slopes(const Sampling& s, const S* image, T force, T sum[kAxes]) const {
-    T along[3] = {T(0), T(0), T(0)};
+    T along_z = undefined(), along_y = undefined(), along_x = undefined();
     each(s, [&](int64_t at, int a, int b, int c) {
-      const T v = T(image[at]);
-      along[0] += z.slope[a] * y.w[b] * x.w[c] * v;
-      along[1] += z.w[a] * y.slope[b] * x.w[c] * v;
-      along[2] += z.w[a] * y.w[b] * x.slope[c] * v;
+      const T v = T(image[at]), w = weight_z(a) * v;
+      along_z += z.slope(a) * y.weight(b) * x.weight(c) * v;
+      along_y += y.slope(b) * x.weight(c) * w;
+      along_x += y.weight(b) * x.slope(c) * w;
     });
-    for (int k = 0; k < kAxes; ++k) sum[k] += force * (along[3 - kAxes + k] + undefined());
+    if constexpr (kAxes == 3) sum[0] += force * along_z;
+    sum[kAxes - 2] += force * along_y;
+    sum[kAxes - 1] += force * along_x;
   }
 
  private:
-  // NaN where a displacement is, also where no voxel is near: 0 times a weight.
-  MEDADV_HD T undefined() const { return T(0) * (z.w[0] + y.w[0] + x.w[0]); }
+  MEDADV_HD T undefined() const { return (kAxes == 3 ? z.undefined() : T(0)) + y.undefined() + x.undefined(); }
 };
 
 // Reads the displacement at a voxel of a dense field, [images, axes, z, y, x].
@@ -211,12 +216,8 @@ struct WarpVoxel<T, S, Interpolation::nearest, kAxes> {
   }
 };
 
-// Its gradients: grad_displacement [images, axes, z, y, x] is written, and every tap's share of a gradient goes to
-// add(offset, share) for the image's. Either may be left out, by null and by NoImage.
-struct NoImage {
-  template <typename T>
-  MEDADV_HD void operator()(int64_t, T) const {}
-};
+// Its gradients: grad_displacement [images, axes, z, y, x] is written unless null, and every tap's share of a gradient goes to
+// add(offset, share) for the image's.
 
 template <typename T, typename S, typename G, Interpolation kind, int kAxes, typename AddImage>
 struct WarpGradient {
@@ -232,7 +233,7 @@ struct WarpGradient {
       const T force = T(grad[channel * s.voxels() + at]);
       if (grad_displacement) taps.add_slopes(s, image + channel * s.voxels(), force, sum);
       taps.each(s, [&](int64_t to, int a, int b, int c) {
-        add(channel * s.voxels() + to, force * taps.z.w[a] * taps.y.w[b] * taps.x.w[c]);
+        add(channel * s.voxels() + to, force * taps.weight_z(a) * taps.y.weight(b) * taps.x.weight(c));
       });
     }
     if (grad_displacement)

@@ -180,11 +180,12 @@ void scatter_pairs(const WarpRow<T>& row, T* grad_image) {
   typedef T Two __attribute__((vector_size(2 * sizeof(T)), aligned(alignof(T)), may_alias));
   constexpr int kPairs = 1 << (kAxes - 1);
   const PairOffsets<kAxes> offset(row.s);
-  const int32_t stride = 2 * row.stride;
+  const int32_t stride = 2 * row.stride, n = row.s.x;
   const int32_t* first = row.first.data();
+  const T* taps = row.taps.data();
   for (int32_t parity = 0; parity < 2; ++parity)
-    for (int32_t i = parity; i < row.s.x; i += 2) {
-      const T* from = &row.taps[2 * i];
+    for (int32_t i = parity; i < n; i += 2) {
+      const T* from = taps + 2 * i;
       if (first[i] >= 0) [[likely]] {
         T* to = grad_image + first[i];
         for (int r = 0; r < kPairs; ++r)
@@ -205,11 +206,17 @@ MEDADV_SIMD void weigh_row(WarpRow<T>& row, bool slopes) {
     const T* part = &row.part[size_t(axis) * row.stride];
     T* w = &row.weight[size_t(axis) * 4 * row.stride];
     MEDADV_INDEPENDENT
-    for (int32_t i = 0; i < row.s.x; ++i) convolution_weights(part[i], w + 4 * i);
+    for (int32_t i = 0; i < row.s.x; ++i) {
+      MEDADV_UNROLL
+      for (int k = 0; k < 4; ++k) w[4 * i + k] = convolution_weight(k, part[i]);
+    }
     if (!slopes) continue;
     w = &row.slope[size_t(axis) * 4 * row.stride];
     MEDADV_INDEPENDENT
-    for (int32_t i = 0; i < row.s.x; ++i) convolution_slopes(part[i], w + 4 * i);
+    for (int32_t i = 0; i < row.s.x; ++i) {
+      MEDADV_UNROLL
+      for (int k = 0; k < 4; ++k) w[4 * i + k] = convolution_slope(k, part[i]);
+    }
   }
 }
 
