@@ -29,9 +29,7 @@ class CMakeBuild(build_ext):
     def run(self) -> None:
         torch = find_torch()
         if torch is None:
-            raise SystemExit(
-                "medadv builds against torch >= 2.10: pip install torch, then install medadv again."
-            )
+            raise SystemExit("medadv builds against torch >= 2.10: pip install torch, then install medadv again.")
         build = ROOT / "build" / sysconfig.get_platform() / sys.implementation.cache_tag
         prefix = ROOT if self.inplace else Path(self.build_lib).resolve()
         configure = ["cmake", "-S", ROOT, "-B", build, "-G", "Ninja"]

@@ -83,7 +83,7 @@ void SplineWarpBackward<T, S>::run(int64_t first, int64_t last) {
     const S* c = c_ + block.channel * s_.axes * rows_.g.knots();
     for_each_row(rows_, block, c, grad_c_ != nullptr, controls, row, [&](int32_t y) {
       T* force = forces.data() + int64_t(y - begin) * rows_.stride;
-      T* const along[3] = {force, force + component, force + 2 * component};
+      T* const along[3] = {force, force + component, force + (s_.axes - 1) * component};
       for (int64_t k = 0; k < s_.channels; ++k) {
         const int64_t channel = block.channel * s_.channels + k;
         const S* grad = grad_ + rows_.row_offset({channel, block.z, block.band}, y);

@@ -86,9 +86,7 @@ def query_parquet(
 
 def _connect() -> Any:
     duckdb = require("duckdb", extra="lab")
-    return duckdb.connect(
-        config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-    )
+    return duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
 
 
 def _check_column(name: str, values: Any) -> np.ndarray[Any, Any]:

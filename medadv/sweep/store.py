@@ -448,8 +448,7 @@ def _unit_table(receipts: list[Receipt]) -> dict[str, np.ndarray[Any, Any]]:
         ):
             table[name] = values
     return {
-        name: np.array(values, dtype=object if isinstance(values[0], str) else None)
-        for name, values in table.items()
+        name: np.array(values, dtype=object if isinstance(values[0], str) else None) for name, values in table.items()
     }
 
 
