@@ -45,6 +45,18 @@ MEDADV_SIMD void locate_row(WarpRow<T>& row) {
   }
 }
 
+// Asks for the lines that the row kRowsAhead below will need: those that this one needs, about that much further on.
+// A displaced row crosses rows of the image in pieces too short for the hardware to guess the next.
+// last: of the last tap from the first.
+constexpr int32_t kRowsAhead = 4;
+
+template <typename T, typename S>
+void prefetch(const WarpRow<T>& row, const S* image, int64_t last) {
+  const int64_t ahead = last + int64_t(kRowsAhead) * row.s.x;
+  for (int32_t i = 0; i < row.s.x; i += 64 / int32_t(sizeof(S)))
+    if (row.first[i] >= 0) __builtin_prefetch(image + row.first[i] + ahead);
+}
+
 // --- nearest ---------------------------------------------------------------------------------------------
 
 // Replaces every -1 that the padding fills by the voxel that stands there.
@@ -57,8 +69,11 @@ void pad_row(WarpRow<T>& row) {
           row.s, [&](int64_t at, int, int, int) { row.first[i] = int32_t(at); });
 }
 
-template <typename S>
-void copy_row(const int32_t* first, int32_t n, const S* image, S* __restrict out) {
+template <typename T, typename S>
+void copy_row(const WarpRow<T>& row, const S* image, S* __restrict out) {
+  const int32_t* first = row.first.data();
+  const int32_t n = row.s.x;
+  prefetch(row, image, 0);
   for (int32_t i = 0; i < n; ++i) out[i] = first[i] < 0 ? S(0) : image[first[i]];
 }
 
@@ -86,6 +101,7 @@ void fetch_pairs(WarpRow<T>& row, const S* image) {
   T* taps = row.taps.data();
   const int32_t stride = 2 * row.stride;
   const int32_t* first = row.first.data();
+  prefetch(row, image, offset.of[kPairs - 1]);
   for (int32_t i = 0; i < row.s.x; ++i) {
     T* to = taps + 2 * i;
     if (first[i] >= 0) [[likely]] {
@@ -183,6 +199,7 @@ void scatter_pairs(const WarpRow<T>& row, T* grad_image) {
   const int32_t stride = 2 * row.stride, n = row.s.x;
   const int32_t* first = row.first.data();
   const T* taps = row.taps.data();
+  prefetch(row, grad_image, offset.of[kPairs - 1]);
   for (int32_t parity = 0; parity < 2; ++parity)
     for (int32_t i = parity; i < n; i += 2) {
       const T* from = taps + 2 * i;
@@ -374,11 +391,11 @@ template <typename T>
 template <typename S>
 void WarpRow<T>::sample(const S* image, S* out) {
   if constexpr (std::is_integral_v<S>) {
-    copy_row(first.data(), s.x, image, out);
+    copy_row(*this, image, out);
   } else {
     choose(s, [&]<Interpolation kind, int kAxes>() {
       if constexpr (kind == Interpolation::nearest) {
-        copy_row(first.data(), s.x, image, out);
+        copy_row(*this, image, out);
       } else if constexpr (kind == Interpolation::linear) {
         fetch_pairs<T, S, kAxes>(*this, image);
         blend_pairs<T, S, kAxes>(*this, out);
