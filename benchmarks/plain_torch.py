@@ -104,3 +104,37 @@ def folding_penalty(u: Tensor) -> Tensor:
             + g[0][2] * (g[1][0] * g[2][1] - g[1][1] * g[2][0])
         )
     return F.relu(0.01 - determinant).square().mean()
+
+
+MODES = {"nearest": "nearest", "linear": "bilinear", "cubic": "bicubic"}
+
+
+class SplineWarp:
+    """``x(p + B(c)(p))``. Identity and normalisation are folded into the control points (splines reproduce linear
+    functions), so the sampling grid comes straight out of the products."""
+
+    def __init__(self, size, knots, interpolation="linear", device="cpu"):
+        self.mode = MODES[interpolation]
+        self.matrices = bases(size, knots, device)
+        axes = [(torch.arange(k) - 1.0) * (2 / (k - 3)) - 1 for k in knots]
+        self.identity = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1])[None].to(device)
+        scale = torch.tensor([2 / (n - 1) for n in size[::-1]])
+        self.scale = scale.reshape(1, -1, *[1] * len(size)).to(device)
+
+    def __call__(self, image: Tensor, lattice: Tensor) -> Tensor:
+        field = spline_field(lattice.flip(1) * self.scale + self.identity, self.matrices)
+        return F.grid_sample(image, field.movedim(1, -1), mode=self.mode, align_corners=True)
+
+
+class Warp:
+    """``x(p + d(p))`` for displacements in voxels, components in the order of the axes."""
+
+    def __init__(self, size, interpolation="linear", device="cpu"):
+        self.mode = MODES[interpolation]
+        axes = [torch.linspace(-1, 1, n) for n in size]
+        self.identity = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1)[None].to(device)
+        self.scale = torch.tensor([2 / (n - 1) for n in size[::-1]]).to(device)
+
+    def __call__(self, image: Tensor, displacement: Tensor) -> Tensor:
+        grid = displacement.flip(1).movedim(1, -1) * self.scale + self.identity
+        return F.grid_sample(image, grid, mode=self.mode, align_corners=True)

@@ -12,32 +12,32 @@
 namespace medadv {
 
 // What stands outside the image. With d c b a | a b c d of scipy called "reflect" and d c b | a b c d "mirror":
-enum class Padding : int32_t {
+enum class BlurPadding : int32_t {
   reflect = 0,  // about the centre of the last voxel: scipy's "mirror"
   border = 1,   // the last voxel again: scipy's "nearest"
   zeros = 2     // scipy's "constant"
 };
 
 // The voxel that stands at position i of an axis of n voxels, or -1 where there is none.
-MEDADV_HD int32_t voxel_at(Padding padding, int32_t n, int32_t i) {
+MEDADV_HD int32_t voxel_at(BlurPadding padding, int32_t n, int32_t i) {
   if (i >= 0 && i < n) return i;
-  if (padding == Padding::zeros) return -1;
-  if (padding == Padding::border || n == 1) return i < 0 ? 0 : n - 1;
+  if (padding == BlurPadding::zeros) return -1;
+  if (padding == BlurPadding::border || n == 1) return i < 0 ? 0 : n - 1;
   const int32_t period = 2 * (n - 1), folded = (i < 0 ? -i : i) % period;
   return folded < n ? folded : period - folded;
 }
 
 // Calls f(e) for every position e in [-radius, n - 1 + radius] at which voxel i stands.
 template <typename F>
-MEDADV_HD void for_each_position(Padding padding, int32_t n, int32_t radius, int32_t i, F f) {
-  if (padding == Padding::reflect && n > 1) {
+MEDADV_HD void for_each_position(BlurPadding padding, int32_t n, int32_t radius, int32_t i, F f) {
+  if (padding == BlurPadding::reflect && n > 1) {
     const int32_t period = 2 * (n - 1), last = n - 1 + radius;
     for (int32_t e = i - (i + radius) / period * period; e <= last; e += period) f(e);
     if (i == 0 || i == n - 1) return;  // its own mirror image
     for (int32_t e = i <= radius ? -i - (radius - i) / period * period : period - i; e <= last; e += period) f(e);
     return;
   }
-  const bool spreads = padding != Padding::zeros;
+  const bool spreads = padding != BlurPadding::zeros;
   const int32_t first = spreads && i == 0 ? -radius : i, last = spreads && i == n - 1 ? n - 1 + radius : i;
   for (int32_t e = first; e <= last; ++e) f(e);
 }
@@ -72,7 +72,7 @@ GaussianKernel<T> gaussian_kernel(double sigma, double truncate) {
 template <typename T, typename In, typename Out>
 struct BlurVoxel {
   GaussianKernel<T> kernel;
-  Padding padding;
+  BlurPadding padding;
   bool adjoint;
   int32_t axis;
   Volume size;

@@ -28,3 +28,12 @@
 #define MEDADV_INDEPENDENT
 #define MEDADV_UNROLL
 #endif
+
+// How far the CUDA compiler unrolls a loop: all of it, so that an array it walks lives in registers; or not at
+// all, where that would take too many.
+#if defined(__CUDACC__)
+#define MEDADV_PRAGMA(words) _Pragma(#words)
+#define MEDADV_UNROLL_BY(n) MEDADV_PRAGMA(unroll n)
+#else
+#define MEDADV_UNROLL_BY(n)
+#endif

@@ -33,11 +33,11 @@ struct FieldRows {
 
 // What a thread works with: copies of rows at the ends of memory, and rows of sums with room on either side.
 template <typename T, typename S>
-struct Scratch {
+struct EnergyScratch {
   std::vector<S> here, below, front;
   std::vector<T> done, along;
 
-  explicit Scratch(int32_t width)
+  explicit EnergyScratch(int32_t width)
       : here(size_t(width) + 2), below(here), front(here), done(width), along(size_t(padded(width)) + kPack) {}
 };
 
@@ -53,7 +53,7 @@ DenseWeights<T> scaled(DenseWeights<T> w, T scale) {
 // Adds the energies of a row, column by column.
 template <DenseEnergy kKind, bool kDepth, typename T, typename S>
 MEDADV_SIMD void add_first_order(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
-                                 Scratch<T, S>& scratch, T* __restrict energy) {
+                                 EnergyScratch<T, S>& scratch, T* __restrict energy) {
   const S *c = rows.padded(z, y, scratch.here), *below = rows(z, y + 1), *front = rows(z + 1, y);
   const T wz = w.axis[0], wy = w.axis[1], wx = w.axis[2];
   const int32_t last = rows.size.x - 1;
@@ -68,7 +68,7 @@ MEDADV_SIMD void add_first_order(const FieldRows<S>& rows, const DenseWeights<T>
 
 template <DenseEnergy kKind, bool kDepth, typename T, typename S>
 MEDADV_SIMD void first_order_gradient(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
-                                      Scratch<T, S>& scratch, S* __restrict gradient) {
+                                      EnergyScratch<T, S>& scratch, S* __restrict gradient) {
   const S *c = rows.padded(z, y, scratch.here), *above = rows(z, y - 1), *below = rows(z, y + 1),
           *back = rows(z - 1, y), *front = rows(z + 1, y);
   const T wz = w.axis[0], wy = w.axis[1], wx = w.axis[2];
@@ -94,7 +94,7 @@ T centred(int32_t i, int32_t n) {
 
 template <bool kDepth, typename T, typename S>
 MEDADV_SIMD void add_bending(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
-                             Scratch<T, S>& scratch, T* __restrict energy) {
+                             EnergyScratch<T, S>& scratch, T* __restrict energy) {
   const S *c = rows.padded(z, y, scratch.here), *below = rows.padded(z, y + 1, scratch.below),
           *front = rows.padded(z + 1, y, scratch.front);
   const S *above = rows(z, y - 1), *back = rows(z - 1, y), *corner = rows(z + 1, y + 1);
@@ -122,7 +122,7 @@ MEDADV_SIMD void add_bending(const FieldRows<S>& rows, const DenseWeights<T>& w,
 // in `along`.
 template <bool kDepth, typename T, typename S>
 MEDADV_SIMD void bending_gradient(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
-                                  Scratch<T, S>& scratch, S* __restrict gradient) {
+                                  EnergyScratch<T, S>& scratch, S* __restrict gradient) {
   const S* c = rows.padded(z, y, scratch.here);
   const S *a1 = rows(z, y - 1), *a2 = rows(z, y - 2), *b1 = rows(z, y + 1), *b2 = rows(z, y + 2);
   const S *k1 = rows(z - 1, y), *k2 = rows(z - 2, y), *f1 = rows(z + 1, y), *f2 = rows(z + 2, y);
@@ -160,7 +160,7 @@ MEDADV_SIMD void bending_gradient(const FieldRows<S>& rows, const DenseWeights<T
 
 template <bool kDepth, typename T, typename S>
 void add_energy(DenseEnergy kind, const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
-                Scratch<T, S>& scratch, T* energy) {
+                EnergyScratch<T, S>& scratch, T* energy) {
   switch (kind) {
     case DenseEnergy::membrane: return add_first_order<DenseEnergy::membrane, kDepth>(rows, w, z, y, scratch, energy);
     case DenseEnergy::total_variation:
@@ -171,7 +171,7 @@ void add_energy(DenseEnergy kind, const FieldRows<S>& rows, const DenseWeights<T
 
 template <bool kDepth, typename T, typename S>
 void write_gradient(DenseEnergy kind, const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
-                    Scratch<T, S>& scratch, S* gradient) {
+                    EnergyScratch<T, S>& scratch, S* gradient) {
   switch (kind) {
     case DenseEnergy::membrane: return first_order_gradient<DenseEnergy::membrane, kDepth>(rows, w, z, y, scratch, gradient);
     case DenseEnergy::total_variation:
@@ -186,7 +186,7 @@ template <typename T, typename S>
 void DenseEnergySum<T, S>::run(int64_t first, int64_t last) {
   const Volume& size = bands_.size;
   const auto add = size.z > 1 ? &add_energy<true, T, S> : &add_energy<false, T, S>;
-  Scratch<T, S> scratch(size.x);
+  EnergyScratch<T, S> scratch(size.x);
   sums_.run(first, last, [&](int64_t channel, int32_t z, int32_t y, T* energy) {
     const FieldRows<S> rows(size, u_, channels_, channel);
     fetch_ahead(rows(z + 1, y), size.x);
@@ -203,7 +203,7 @@ template <typename T, typename S>
 void DenseEnergyGradient<T, S>::run(int64_t first, int64_t last) const {
   const Volume& size = bands_.size;
   const auto write = size.z > 1 ? &write_gradient<true, T, S> : &write_gradient<false, T, S>;
-  Scratch<T, S> scratch(size.x);
+  EnergyScratch<T, S> scratch(size.x);
   for (int64_t block = first; block < last; ++block)
     bands_.for_each_row(block, [&](int64_t channel, int32_t z, int32_t y) {
       const FieldRows<S> rows(size, u_, channels_, channel);

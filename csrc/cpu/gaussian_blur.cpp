@@ -11,7 +11,7 @@ constexpr int32_t kSegment = 512;  // voxels of a line at a time, so that its su
 constexpr int kTaps = 8;           // of a row at a time, so that its weights stay in registers
 
 template <typename T>
-BlurBand<T> blur_band(int32_t n, double sigma, Padding padding, double truncate, bool adjoint) {
+BlurBand<T> blur_band(int32_t n, double sigma, BlurPadding padding, double truncate, bool adjoint) {
   BlurBand<T> band;
   band.n = n;
   if (sigma == 0) return band;
@@ -32,7 +32,7 @@ BlurBand<T> blur_band(int32_t n, double sigma, Padding padding, double truncate,
 }
 
 template <typename T>
-BlurRow<T> blur_row(int32_t n, double sigma, Padding padding, double truncate) {
+BlurRow<T> blur_row(int32_t n, double sigma, BlurPadding padding, double truncate) {
   BlurRow<T> row;
   row.n = n;
   if (sigma == 0) return row;
@@ -167,7 +167,7 @@ struct GaussianBlur<T, S>::Scratch {
 };
 
 template <typename T, typename S>
-GaussianBlur<T, S>::GaussianBlur(const Volume& size, int64_t channels, const double sigma[3], Padding padding,
+GaussianBlur<T, S>::GaussianBlur(const Volume& size, int64_t channels, const double sigma[3], BlurPadding padding,
                                  double truncate, bool adjoint, const S* in, S* out)
     : size_(size), channels_(channels), adjoint_(adjoint),
       z_(blur_band<T>(size.z, sigma[0], padding, truncate, adjoint)),

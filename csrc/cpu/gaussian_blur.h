@@ -39,7 +39,7 @@ template <typename T, typename S>
 class GaussianBlur {
  public:
   // sigma: of depth, height, width; 0 leaves an axis as it is.
-  GaussianBlur(const Volume& size, int64_t channels, const double sigma[3], Padding padding, double truncate,
+  GaussianBlur(const Volume& size, int64_t channels, const double sigma[3], BlurPadding padding, double truncate,
                bool adjoint, const S* in, S* out);
 
   int64_t blocks() const { return channels_ * groups_ * bands_; }

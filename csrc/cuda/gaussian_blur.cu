@@ -6,7 +6,7 @@ namespace medadv::cuda {
 namespace {
 
 template <typename T, typename In, typename Out>
-cudaError_t blur_axis(const Volume& size, int64_t channels, int32_t axis, double sigma, Padding padding,
+cudaError_t blur_axis(const Volume& size, int64_t channels, int32_t axis, double sigma, BlurPadding padding,
                       double truncate, bool adjoint, const In* in, Out* out, cudaStream_t stream) {
   const BlurVoxel<T, In, Out> voxel{gaussian_kernel<T>(sigma, truncate), padding, adjoint, axis, size, in, out};
   return for_each(voxel, channels * size.z, size.z, size.y, size.x, stream);
@@ -15,7 +15,7 @@ cudaError_t blur_axis(const Volume& size, int64_t channels, int32_t axis, double
 }  // namespace
 
 template <typename T, typename S>
-cudaError_t gaussian_blur(const Volume& size, int64_t channels, const double* sigma, Padding padding, double truncate,
+cudaError_t gaussian_blur(const Volume& size, int64_t channels, const double* sigma, BlurPadding padding, double truncate,
                           bool adjoint, const S* in, S* out, T* workspace, cudaStream_t stream) {
   int32_t axes[3], count = 0;
   for (int32_t axis = 0; axis < 3; ++axis)
@@ -34,7 +34,7 @@ cudaError_t gaussian_blur(const Volume& size, int64_t channels, const double* si
 }
 
 #define MEDADV_INSTANTIATE(T, S)                                                                             \
-  template cudaError_t gaussian_blur<T, S>(const Volume&, int64_t, const double*, Padding, double, bool, const S*, \
+  template cudaError_t gaussian_blur<T, S>(const Volume&, int64_t, const double*, BlurPadding, double, bool, const S*, \
                                            S*, T*, cudaStream_t);
 MEDADV_INSTANTIATE(float, float)
 MEDADV_INSTANTIATE(double, double)

@@ -10,6 +10,7 @@
 #include "core/jacobian.h"
 #include "core/lattice_energy.h"
 #include "core/spline_tile.h"
+#include "core/warp.h"
 
 namespace medadv::cuda {
 
@@ -45,7 +46,7 @@ inline int64_t blur_workspace(const Volume& size, int64_t channels, const double
 }
 
 template <typename T, typename S>
-cudaError_t gaussian_blur(const Volume& size, int64_t channels, const double* sigma, Padding padding, double truncate,
+cudaError_t gaussian_blur(const Volume& size, int64_t channels, const double* sigma, BlurPadding padding, double truncate,
                           bool adjoint, const S* in, S* out, T* workspace, cudaStream_t stream);
 
 // Workspace: one float64 per row of control points.
@@ -79,5 +80,39 @@ cudaError_t folding_penalty(const JacobianStencil<T, S, kAxes>& stencil, int64_t
 template <typename T, typename S, int kAxes, typename Force>
 cudaError_t jacobian_gradient(const JacobianStencil<T, S, kAxes>& stencil, int64_t examples, const Force& force,
                               S* gradient, cudaStream_t stream);
+
+template <typename T, typename D, typename S>
+cudaError_t warp(const Sampling& s, const S* image, const D* displacement, S* out, cudaStream_t stream);
+
+// Sums of the half types' gradients to images, in numbers of T: 0 where those are summed in place.
+template <typename T, typename S>
+int64_t image_workspace(const Sampling& s, const S* grad_image) {
+  return sizeof(T) == sizeof(S) || !grad_image ? 0 : s.images * s.channels * s.voxels();
+}
+
+// Gradients where the pointers are not null; that to the image starts as zeros.
+template <typename T, typename S>
+cudaError_t warp_backward(const Sampling& s, const S* grad, const S* image, const S* displacement, S* grad_image,
+                          S* grad_displacement, T* workspace, cudaStream_t stream);
+
+template <typename T, typename D, typename S>
+cudaError_t spline_warp(const Sampling& s, const Lattice& g, const S* image, const D* c, S* out, cudaStream_t stream);
+
+// Images whose forces on their lattices are in memory at a time: one, or as many as make up 64 MB of float32.
+inline int64_t images_at_a_time(const Sampling& s) {
+  const int64_t forces = s.axes * s.voxels(), fit = (int64_t(1) << 24) / (forces ? forces : 1);
+  return fit < 1 ? 1 : fit < s.images ? fit : s.images;
+}
+
+// images: image_workspace; forces: axes * voxels of images_at_a_time; partials: adjoint_workspace of those axes.
+template <typename T>
+struct SplineWarpWorkspace {
+  T *images, *forces, *partials;
+};
+
+template <typename T, typename S>
+cudaError_t spline_warp_backward(const Sampling& s, const Lattice& g, const S* grad, const S* image, const S* c,
+                                 S* grad_image, S* grad_c, const SplineWarpWorkspace<T>& workspace,
+                                 cudaStream_t stream);
 
 }  // namespace medadv::cuda

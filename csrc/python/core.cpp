@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -16,6 +17,8 @@
 #include "core/jacobian.h"
 #include "core/lattice_energy.h"
 #include "core/spline_tile.h"
+#include "core/warp.h"
+#include "core/warp_tile.h"
 
 namespace py = pybind11;
 using namespace medadv;
@@ -104,7 +107,7 @@ std::vector<double> padded_sizes(std::vector<double> voxel_size) {
 Array gaussian_blur(const Array& image, double sigma, int axis, int padding, double truncate, bool adjoint) {
   const Volume size = volume_of(shape_of(image));
   Array out(shape_of(image));
-  for_each(size, BlurVoxel<double, double, double>{gaussian_kernel<double>(sigma, truncate), Padding(padding), adjoint,
+  for_each(size, BlurVoxel<double, double, double>{gaussian_kernel<double>(sigma, truncate), BlurPadding(padding), adjoint,
                                                    axis + 3 - int(image.ndim()), size, image.data(),
                                                    out.mutable_data()});
   return out;
@@ -175,6 +178,68 @@ std::pair<double, Array> folding_penalty(const Array& displacement, const std::v
                                stencil, {threshold, weight, &scale}, gradient.mutable_data()});
   });
   return {sum, gradient};
+}
+
+// --- warps -----------------------------------------------------------------------------------------------------
+
+Sampling sampling_over(const std::vector<int64_t>& size, int64_t channels, int interpolation, int padding) {
+  if (size.size() < 2 || size.size() > 3) throw py::value_error("an image must have 2 or 3 axes");
+  const size_t axes = size.size();
+  return {1, channels, int32_t(axes == 3 ? size[0] : 1), int32_t(size[axes - 2]), int32_t(size[axes - 1]),
+          int32_t(axes), Interpolation(interpolation), Padding(padding)};
+}
+
+// Calls f with integral constants for the interpolation and the number of axes.
+template <typename F>
+void choose_sampling(const Sampling& s, F f) {
+  const auto with = [&]<Interpolation kind>() {
+    if (s.axes == 3) f.template operator()<kind, 3>();
+    else f.template operator()<kind, 2>();
+  };
+  if (s.interpolation == Interpolation::nearest) with.template operator()<Interpolation::nearest>();
+  if (s.interpolation == Interpolation::linear) with.template operator()<Interpolation::linear>();
+  if (s.interpolation == Interpolation::cubic) with.template operator()<Interpolation::cubic>();
+}
+
+template <int kAxes, typename Voxel>
+void warp_by(const Array& displacement, const Voxel& voxel) {
+  const Sampling& s = voxel.s;
+  const DenseDisplacement<double, double, kAxes> read{displacement.data()};
+  for (int32_t z = 0; z < s.z; ++z)
+    for (int32_t y = 0; y < s.y; ++y)
+      for (int32_t x = 0; x < s.x; ++x) {
+        const int64_t at = z * s.plane() + int64_t(y) * s.x + x;
+        double d[kAxes];
+        read(s, 0, at, d);
+        voxel(0, at, z, y, x, d);
+      }
+}
+
+Array warp(const Array& image, const Array& displacement, int interpolation, int padding) {
+  const Sampling s = sampling_over(shape_of(image), 1, interpolation, padding);
+  Array out(shape_of(image));
+  choose_sampling(s, [&]<Interpolation kind, int kAxes>() {
+    warp_by<kAxes>(displacement, WarpVoxel<double, double, kind, kAxes>{s, image.data(), out.mutable_data()});
+  });
+  return out;
+}
+
+struct AddInPlace {
+  double* sum;
+  void operator()(int64_t at, double share) const { sum[at] += share; }
+};
+
+std::pair<Array, Array> warp_gradients(const Array& grad, const Array& image, const Array& displacement,
+                                       int interpolation, int padding) {
+  const Sampling s = sampling_over(shape_of(image), 1, interpolation, padding);
+  Array grad_image(shape_of(image)), grad_displacement(shape_of(displacement));
+  std::fill_n(grad_image.mutable_data(), grad_image.size(), 0.0);
+  choose_sampling(s, [&]<Interpolation kind, int kAxes>() {
+    using Gradient = WarpGradient<double, double, double, kind, kAxes, AddInPlace>;
+    warp_by<kAxes>(displacement, Gradient{s, grad.data(), image.data(), grad_displacement.mutable_data(),
+                                          {grad_image.mutable_data()}});
+  });
+  return {grad_image, grad_displacement};
 }
 
 // --- the tiles of the CUDA kernels, run on the host ------------------------------------------------------------
@@ -257,8 +322,32 @@ std::pair<Images<T>, Images<T>> tiled_bias_field_backward(const Images<T>& grad,
   return {grad_image, grad_c};
 }
 
+// image: [C, *S]; lattice: [axes, *G]. Also of lattices too fine for tiles.
+template <typename T>
+Images<T> tiled_spline_warp(const Images<T>& image, const Images<T>& lattice, int interpolation, int padding,
+                            uint32_t seed) {
+  const std::vector<int64_t> size(image.shape() + 1, image.shape() + image.ndim());
+  const std::vector<int64_t> knots(lattice.shape() + 1, lattice.shape() + lattice.ndim());
+  const Lattice g = lattice_over(size, knots);
+  const Sampling s = sampling_over(size, image.shape(0), interpolation, padding);
+  if (lattice.shape(0) != s.axes) throw py::value_error("lattice must have one component per axis");
+  const Tiling<T> tiling(g);
+  Images<T> out(std::vector<int64_t>(image.shape(), image.shape() + image.ndim()));
+  choose_sampling(s, [&]<Interpolation kind, int kAxes>() {
+    const WarpVoxel<T, T, kind, kAxes> voxel{s, image.data(), out.mutable_data()};
+    for_each_tile(tiling, g.z.size, [&](const TileIndex& tile) {
+      const auto memory = undefined_memory<TileWarp<T, kAxes>>();
+      memory->run(HostTeam<kTileThreads>{seed}, tiling, tile, 0, int32_t(tile.plane), lattice.data(), voxel);
+    });
+  });
+  return out;
+}
+
 template <typename T>
 void define_tiled(py::module_& m) {
+  m.def("tiled_spline_warp", &tiled_spline_warp<T>, py::arg("image").noconvert(), py::arg("lattice").noconvert(),
+        py::arg("interpolation"), py::arg("padding"), py::arg("seed") = 0,
+        "spline_warp of [C, *S] as the CUDA kernel computes it, run on the host.");
   m.def("tiled_bias_field", &tiled_bias_field<T>, py::arg("image").noconvert(), py::arg("lattice").noconvert(),
         py::arg("seed") = 0, "bias_field of [C, *S] as the CUDA kernel computes it, run on the host.");
   m.def("tiled_bias_field_backward", &tiled_bias_field_backward<T>, py::arg("grad").noconvert(),
@@ -313,6 +402,10 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
         py::arg("voxel_size"), "Its gradient to the displacement.");
   m.def("folding_penalty", &folding_penalty, py::arg("displacement"), py::arg("voxel_size"), py::arg("threshold"),
         "Penalty on folding of a displacement [D, *S], and its gradient.");
+  m.def("warp", &warp, py::arg("image"), py::arg("displacement"), py::arg("interpolation"), py::arg("padding"),
+        "warp of one channel; interpolation and padding by number.");
+  m.def("warp_gradients", &warp_gradients, py::arg("grad"), py::arg("image"), py::arg("displacement"),
+        py::arg("interpolation"), py::arg("padding"), "Its gradients to image and displacement.");
   define_tiled<float>(m);
   define_tiled<double>(m);
   m.def("instruction_set", &instruction_set, "Which clone of the CPU kernels runs on this machine.");

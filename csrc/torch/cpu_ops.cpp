@@ -5,6 +5,8 @@
 #include "cpu/jacobian.h"
 #include "cpu/lattice_energy.h"
 #include "cpu/spline_field.h"
+#include "cpu/spline_warp.h"
+#include "cpu/warp.h"
 #include "torch/register.h"
 
 namespace medadv {
@@ -68,7 +70,7 @@ struct Cpu {
   }
 
   template <typename T, typename S>
-  static void gaussian_blur(const Scope&, const Volume& size, int64_t channels, const double* sigma, Padding padding,
+  static void gaussian_blur(const Scope&, const Volume& size, int64_t channels, const double* sigma, BlurPadding padding,
                             double truncate, bool adjoint, const S* in, S* out) {
     const cpu::GaussianBlur<T, S> kernel(size, channels, sigma, padding, truncate, adjoint, in, out);
     run_blocks(kernel, channels * size.voxels());
@@ -117,6 +119,33 @@ struct Cpu {
                                 const Force& force, S* gradient) {
     const cpu::JacobianGradient<T, S, kAxes, Force> kernel(stencil, examples, force, gradient);
     run_blocks(kernel, kAxes * examples * stencil.size.voxels());
+  }
+
+  template <typename T, typename D, typename S>
+  static void warp(const Scope&, const Sampling& s, const S* x, const D* displacement, S* out) {
+    const cpu::Warp<T, D, S> kernel(s, x, displacement, out);
+    run_blocks(kernel, s.images * s.channels * s.voxels());
+  }
+
+  template <typename T, typename S>
+  static void warp_backward(const Scope&, const Sampling& s, const S* grad, const S* x, const S* displacement,
+                            S* grad_x, S* grad_displacement) {
+    const cpu::WarpBackward<T, S> kernel(s, grad, x, displacement, grad_x, grad_displacement);
+    run_blocks(kernel, s.images * s.channels * s.voxels());
+  }
+
+  template <typename T, typename D, typename S>
+  static void spline_warp(const Scope&, const Sampling& s, const Lattice& g, const S* x, const D* c, S* out) {
+    const cpu::SplineWarp<T, D, S> kernel(s, g, x, c, out);
+    run_blocks(kernel, s.images * s.channels * s.voxels());
+  }
+
+  template <typename T, typename S>
+  static void spline_warp_backward(const Scope&, const Sampling& s, const Lattice& g, const S* grad, const S* x,
+                                   const S* c, S* grad_x, S* grad_c) {
+    cpu::SplineWarpBackward<T, S> kernel(s, g, grad, x, c, grad_x, grad_c);
+    const int64_t voxels = s.images * s.channels * s.voxels();
+    grad_c ? run_adjoint(kernel, voxels) : run_blocks(kernel, voxels);
   }
 };
 

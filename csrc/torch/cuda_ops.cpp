@@ -94,7 +94,7 @@ struct Cuda {
 
   template <typename T, typename S>
   static void gaussian_blur(const Scope& scope, const Volume& size, int64_t channels, const double* sigma,
-                            Padding padding, double truncate, bool adjoint, const S* in, S* out) {
+                            BlurPadding padding, double truncate, bool adjoint, const S* in, S* out) {
     Tensor passes = scope.workspace<T>(cuda::blur_workspace(size, channels, sigma));
     STD_CUDA_CHECK((cuda::gaussian_blur<T>(size, channels, sigma, padding, truncate, adjoint, device(in), device(out),
                                            passes.mutable_data_ptr<T>(), scope.stream)));
@@ -141,6 +141,37 @@ struct Cuda {
   static void jacobian_gradient(const Scope& scope, const JacobianStencil<T, S, kAxes>& stencil, int64_t examples,
                                 const Force& force, S* gradient) {
     STD_CUDA_CHECK(cuda::jacobian_gradient(device(stencil), examples, device(force), device(gradient), scope.stream));
+  }
+
+  template <typename T, typename D, typename S>
+  static void warp(const Scope& scope, const Sampling& s, const S* x, const D* displacement, S* out) {
+    STD_CUDA_CHECK((cuda::warp<T>(s, device(x), device(displacement), device(out), scope.stream)));
+  }
+
+  template <typename T, typename S>
+  static void warp_backward(const Scope& scope, const Sampling& s, const S* grad, const S* x, const S* displacement,
+                            S* grad_x, S* grad_displacement) {
+    Tensor sums = scope.workspace<T>(cuda::image_workspace<T>(s, grad_x));
+    STD_CUDA_CHECK((cuda::warp_backward<T>(s, device(grad), device(x), device(displacement), device(grad_x),
+                                           device(grad_displacement), sums.mutable_data_ptr<T>(), scope.stream)));
+  }
+
+  template <typename T, typename D, typename S>
+  static void spline_warp(const Scope& scope, const Sampling& s, const Lattice& g, const S* x, const D* c, S* out) {
+    STD_CUDA_CHECK((cuda::spline_warp<T>(s, g, device(x), device(c), device(out), scope.stream)));
+  }
+
+  template <typename T, typename S>
+  static void spline_warp_backward(const Scope& scope, const Sampling& s, const Lattice& g, const S* grad, const S* x,
+                                   const S* c, S* grad_x, S* grad_c) {
+    const int64_t fields = grad_c ? cuda::images_at_a_time(s) * s.axes : 0;
+    Tensor sums = scope.workspace<T>(cuda::image_workspace<T>(s, grad_x)),
+           forces = scope.workspace<T>(fields * s.voxels()),
+           partials = scope.workspace<T>(cuda::adjoint_workspace<T>(g, fields));
+    const cuda::SplineWarpWorkspace<T> workspace{sums.mutable_data_ptr<T>(), forces.mutable_data_ptr<T>(),
+                                                 partials.mutable_data_ptr<T>()};
+    STD_CUDA_CHECK((cuda::spline_warp_backward<T>(s, g, device(grad), device(x), device(c), device(grad_x),
+                                                  device(grad_c), workspace, scope.stream)));
   }
 };
 

@@ -30,7 +30,7 @@ Tensor blur(const char* op, const Tensor& image, std::vector<double> sigma, int6
   if (empty(x)) return out;
   dispatch_floating(op, "image", x.scalar_type(), [&]<typename S>() {
     Backend::template gaussian_blur<Arithmetic<S>, S>(scope, size, x.size(0) * x.size(1), sigma.data(),
-                                                      Padding(padding), truncate, adjoint, x.const_data_ptr<S>(),
+                                                      BlurPadding(padding), truncate, adjoint, x.const_data_ptr<S>(),
                                                       out.mutable_data_ptr<S>());
   });
   return out;

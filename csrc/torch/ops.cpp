@@ -21,4 +21,17 @@ STABLE_TORCH_LIBRARY(medadv, m) {
   m.def("jacobian_determinant_backward(Tensor grad, Tensor displacement, float[] voxel_size) -> Tensor");
   m.def("folding_penalty(Tensor displacement, float[] voxel_size, float threshold) -> Tensor");
   m.def("folding_penalty_backward(Tensor grad, Tensor displacement, float[] voxel_size, float threshold) -> Tensor");
+  // interpolation: 0 nearest, 1 linear, 2 cubic; padding: 0 zeros, 1 border, 2 reflection.
+  m.def("warp(Tensor image, Tensor displacement, int interpolation, int padding) -> Tensor");
+  m.def("warp_backward(Tensor grad, Tensor image, Tensor displacement, int interpolation, int padding)"
+        " -> (Tensor, Tensor)");
+  m.def("warp_displacement_backward(Tensor grad, Tensor image, Tensor displacement, int interpolation, int padding)"
+        " -> Tensor");
+  m.def("warp_adjoint(Tensor grad, Tensor displacement, int interpolation, int padding) -> Tensor");
+  m.def("spline_warp(Tensor image, Tensor lattice, int interpolation, int padding) -> Tensor");
+  m.def("spline_warp_backward(Tensor grad, Tensor image, Tensor lattice, int interpolation, int padding)"
+        " -> (Tensor, Tensor)");
+  m.def("spline_warp_lattice_backward(Tensor grad, Tensor image, Tensor lattice, int interpolation, int padding)"
+        " -> Tensor");
+  m.def("spline_warp_adjoint(Tensor grad, Tensor lattice, int interpolation, int padding) -> Tensor");
 }

@@ -7,6 +7,8 @@
 #include "torch/jacobian.h"
 #include "torch/lattice_energy.h"
 #include "torch/spline_field.h"
+#include "torch/spline_warp.h"
+#include "torch/warp.h"
 
 namespace medadv {
 
@@ -31,6 +33,14 @@ void register_operators(Library& m) {
   m.impl("jacobian_determinant_backward", TORCH_BOX(&jacobian_determinant_backward<Backend>));
   m.impl("folding_penalty", TORCH_BOX(&folding_penalty<Backend>));
   m.impl("folding_penalty_backward", TORCH_BOX(&folding_penalty_backward<Backend>));
+  m.impl("warp", TORCH_BOX(&warp<Backend>));
+  m.impl("warp_backward", TORCH_BOX(&warp_backward<Backend>));
+  m.impl("warp_displacement_backward", TORCH_BOX(&warp_displacement_backward<Backend>));
+  m.impl("warp_adjoint", TORCH_BOX(&warp_adjoint<Backend>));
+  m.impl("spline_warp", TORCH_BOX(&spline_warp<Backend>));
+  m.impl("spline_warp_backward", TORCH_BOX(&spline_warp_backward<Backend>));
+  m.impl("spline_warp_lattice_backward", TORCH_BOX(&spline_warp_lattice_backward<Backend>));
+  m.impl("spline_warp_adjoint", TORCH_BOX(&spline_warp_adjoint<Backend>));
 }
 
 }  // namespace medadv

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.library import register_autograd, register_fake
 
 from medadv.ops._registration import (
     check_tensor,
     contiguous_like,
     register_batching,
     register_float32_autocast,
-    register_gradient,
 )
 
 _PADDINGS = ("reflect", "border", "zeros")  # in the order of core/gaussian_blur.h
@@ -78,11 +78,11 @@ def _adjoint_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]
     return torch.ops.medadv.gaussian_blur(grad, *ctx.settings), None, None, None
 
 
-register_gradient("gaussian_blur", _backward, _keep)
-register_gradient("gaussian_blur_adjoint", _adjoint_backward, _keep)
+register_autograd("medadv::gaussian_blur", _backward, setup_context=_keep)
+register_autograd("medadv::gaussian_blur_adjoint", _adjoint_backward, setup_context=_keep)
 for _op in ("gaussian_blur", "gaussian_blur_adjoint"):
 
-    @torch.library.register_fake(f"medadv::{_op}")
+    @register_fake(f"medadv::{_op}")
     def _(image: Tensor, sigma: Sequence[float], padding: int, truncate: float) -> Tensor:
         return contiguous_like(image)
 

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.library import register_autograd, register_fake
 
 from medadv.ops._registration import (
     check_tensor,
     contiguous_like,
     register_batching,
     register_float32_autocast,
-    register_gradient,
 )
 
 
@@ -88,22 +88,22 @@ def _per_axis(voxel_size: float | Sequence[float], displacement: Tensor) -> list
     return [float(v) for v in voxel_size]
 
 
-@torch.library.register_fake("medadv::jacobian_determinant")
+@register_fake("medadv::jacobian_determinant")
 def _(displacement: Tensor, voxel_size: Sequence[float]) -> Tensor:
     return displacement.new_empty((displacement.shape[0], *(max(n - 1, 0) for n in displacement.shape[2:])))
 
 
-@torch.library.register_fake("medadv::jacobian_determinant_backward")
+@register_fake("medadv::jacobian_determinant_backward")
 def _(grad: Tensor, displacement: Tensor, voxel_size: Sequence[float]) -> Tensor:
     return contiguous_like(displacement)
 
 
-@torch.library.register_fake("medadv::folding_penalty")
+@register_fake("medadv::folding_penalty")
 def _(displacement: Tensor, voxel_size: Sequence[float], threshold: float) -> Tensor:
     return displacement.new_empty(displacement.shape[:1], dtype=torch.float64)
 
 
-@torch.library.register_fake("medadv::folding_penalty_backward")
+@register_fake("medadv::folding_penalty_backward")
 def _(grad: Tensor, displacement: Tensor, voxel_size: Sequence[float], threshold: float) -> Tensor:
     return contiguous_like(displacement)
 
@@ -206,10 +206,10 @@ def _penalty_backward_backward(ctx: Any, v: Tensor) -> tuple[Tensor, Tensor, Non
     return d_scale, _slopes_adjoint(scaled, voxel_size), None, None
 
 
-register_gradient("jacobian_determinant", _determinant_backward, _keep)
-register_gradient("jacobian_determinant_backward", _determinant_backward_backward, _keep)
-register_gradient("folding_penalty", _penalty_backward, _keep)
-register_gradient("folding_penalty_backward", _penalty_backward_backward, _keep)
+register_autograd("medadv::jacobian_determinant", _determinant_backward, setup_context=_keep)
+register_autograd("medadv::jacobian_determinant_backward", _determinant_backward_backward, setup_context=_keep)
+register_autograd("medadv::folding_penalty", _penalty_backward, setup_context=_keep)
+register_autograd("medadv::folding_penalty_backward", _penalty_backward_backward, setup_context=_keep)
 for _op in ("jacobian_determinant", "folding_penalty"):
     register_batching(_op)
     register_batching(f"{_op}_backward")

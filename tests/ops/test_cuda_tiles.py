@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support import splines
+from support import splines, warps
 
 from medadv import _core
 
@@ -64,3 +64,26 @@ def test_a_lattice_too_fine_for_tiles_is_refused():
         _core.tiled_bias_field(image, lattice)
     with pytest.raises(ValueError, match="too fine for tiles"):
         _core.tiled_bias_field_backward(grad, image, lattice)
+
+
+# The last lattice is too fine for tiles: every voxel gathers its own control points.
+WARPS = [
+    ((1, 5, 7), (4, 4)),
+    ((2, 70, 300), (9, 12)),
+    ((1, 3, 37, 132), (4, 5, 11)),
+    ((1, 64, 64), (60, 60)),
+]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 77])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("image_shape", "knots"), WARPS, ids=str)
+@pytest.mark.parametrize("interpolation", ["nearest", "linear", "cubic"])
+def test_warping_tiles_match_the_dense_definition(image_shape, knots, interpolation, dtype, seed):
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0, 1, image_shape).astype(dtype)
+    lattice = rng.uniform(-5, 5, (len(knots), *knots)).astype(dtype)
+    field = splines.spline_field(torch.tensor(lattice)[None], image_shape[1:])
+    expected = warps.warp(torch.tensor(image)[None], field, interpolation, "border")[0].numpy()
+    out = _core.tiled_spline_warp(image, lattice, warps.INTERPOLATIONS.index(interpolation), 1, seed)
+    np.testing.assert_allclose(out, expected, rtol=0, atol={np.float32: 1e-5, np.float64: 1e-12}[dtype])

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.library import register_autograd, register_fake
 
 from medadv.ops._registration import (
     check_tensor,
     contiguous_like,
     register_batching,
     register_float32_autocast,
-    register_gradient,
 )
 
 
@@ -187,7 +187,7 @@ def _scaled(grad_energy: Tensor, gradient: Tensor) -> Tensor:
 def _register_lattice(op: str) -> None:
     operator = getattr(torch.ops.medadv, op)
 
-    @torch.library.register_fake(f"medadv::{op}")
+    @register_fake(f"medadv::{op}")
     def _(lattice: Tensor, spacing: Sequence[float]) -> tuple[Tensor, Tensor]:
         return lattice.new_empty(lattice.shape[:2], dtype=torch.float64), contiguous_like(lattice)
 
@@ -204,7 +204,7 @@ def _register_lattice(op: str) -> None:
             total = curvature if total is None else total + curvature
         return total, None
 
-    register_gradient(op, backward, keep)
+    register_autograd(f"medadv::{op}", backward, setup_context=keep)
     register_batching(op)
     register_float32_autocast(op)
 
@@ -217,11 +217,11 @@ def _register_lattice(op: str) -> None:
 def _register_dense(op: str, *, quadratic: bool) -> None:
     gradient_of = getattr(torch.ops.medadv, f"{op}_backward")
 
-    @torch.library.register_fake(f"medadv::{op}")
+    @register_fake(f"medadv::{op}")
     def _(field: Tensor, voxel_size: Sequence[float]) -> Tensor:
         return field.new_empty(field.shape[:2], dtype=torch.float64)
 
-    @torch.library.register_fake(f"medadv::{op}_backward")
+    @register_fake(f"medadv::{op}_backward")
     def _(grad: Tensor, field: Tensor, voxel_size: Sequence[float]) -> Tensor:
         return contiguous_like(field)
 
@@ -240,8 +240,8 @@ def _register_dense(op: str, *, quadratic: bool) -> None:
         d_grad = (v * slope).flatten(2).sum(2, dtype=torch.float64)
         return d_grad, gradient_of(grad, v, ctx.voxel_size) if quadratic else None, None
 
-    register_gradient(op, backward, keep)
-    register_gradient(f"{op}_backward", backward_backward, keep)
+    register_autograd(f"medadv::{op}", backward, setup_context=keep)
+    register_autograd(f"medadv::{op}_backward", backward_backward, setup_context=keep)
     register_batching(op)
     register_batching(f"{op}_backward")
     register_float32_autocast(op)

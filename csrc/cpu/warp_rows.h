@@ -1,0 +1,96 @@
+// Sampling an image along one row of displaced voxels, and the adjoint of that.
+//
+// Whole rows in long loops: first where every voxel lands (offset of its first tap, and how far past it), then
+// the taps, copied side by side into scratch, then the arithmetic, which so vectorises without gathers. A voxel
+// whose taps all lie in the image is copied without a bounds check; the few others go one by one.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <type_traits>
+#include <vector>
+
+#include "core/warp.h"
+
+namespace medadv::cpu {
+
+// Blocks of consecutive rows, counted through all planes and images.
+inline constexpr int64_t kRowBlockVoxels = 1 << 14;
+inline int64_t rows_of_block(const Sampling& s) { return std::max<int64_t>(1, kRowBlockVoxels / s.x); }
+inline int64_t row_blocks(const Sampling& s) {
+  return (s.images * s.z * s.y + rows_of_block(s) - 1) / rows_of_block(s);
+}
+
+// Where the gradient to one image (all its channels) is summed: in place, or in float32 for the half types.
+template <typename T, typename S>
+class ImageSum {
+ public:
+  ImageSum(const Sampling& s, S* grad_image) : size_(s.channels * s.voxels()), grad_image_(grad_image) {}
+
+  T* begin(int64_t image) {
+    if constexpr (std::is_same_v<T, S>) {
+      return grad_image_ + image * size_;
+    } else {
+      sum_.assign(size_t(size_), T(0));
+      return sum_.data();
+    }
+  }
+
+  void end(int64_t image) const {
+    if constexpr (!std::is_same_v<T, S>)
+      for (int64_t i = 0; i < size_; ++i) grad_image_[image * size_ + i] = S(sum_[size_t(i)]);
+  }
+
+ private:
+  int64_t size_;
+  S* grad_image_;
+  std::vector<T> sum_;
+};
+
+// Arrays of three are along z, y and x (no z in 2D); taps and weights of a voxel lie together.
+template <typename T>
+class WarpRow {
+ public:
+  explicit WarpRow(const Sampling& s);
+
+  // The displacements of a row along one of the image's axes: `own` is room for them.
+  T* own(int32_t axis) { return &own_[size_t(axis) * stride]; }
+  void displace(int32_t axis, const T* along) { d[axis + 3 - s.axes] = along; }
+
+  // Where the voxels of row (z, y) land; slopes: whether gradients to the displacement are wanted. Everything
+  // below refers to that row.
+  void locate(int32_t row_z, int32_t row_y, bool slopes);
+
+  // out = samples of one channel.
+  template <typename S>
+  void sample(const S* image, S* out);
+
+  // force[axis][i] += grad[i] times the derivative of sample i along the axis.
+  template <typename S>
+  void add_slopes(const S* image, const S* grad, T* const* force);
+
+  // grad_image += the adjoint of sample, applied to grad.
+  template <typename S>
+  void scatter(const S* grad, T* grad_image);
+
+  const Sampling s;
+  const int32_t stride;
+  int32_t z = 0, y = 0;
+  const T* d[3] = {nullptr, nullptr, nullptr};
+  std::vector<int32_t> first;     // offset of the first tap; -1 where not all taps are in the image
+  std::vector<T> part;            // [3, stride] how far past it
+  std::vector<T> taps;            // [2 or 4, 2 stride] of linear interpolation: pairs along the width
+  std::vector<T> weight, slope;   // [3, 4 stride] of cubic interpolation
+
+  template <Interpolation kind, int kAxes>
+  WarpTaps<T, kind, kAxes> taps_of(int32_t i) const {
+    T at[kAxes];
+    for (int k = 0; k < kAxes; ++k) at[k] = d[3 - kAxes + k][i];
+    return {s, z, y, i, at};
+  }
+
+ private:
+  std::vector<T> own_;  // [3, stride]
+};
+
+}  // namespace medadv::cpu
