@@ -19,8 +19,8 @@ MEDADV_SIMD void locate_row(WarpRow<T>& row) {
   int32_t* first = row.first.data();
   const int32_t z = row.z - before, y = row.y - before;
   // Unsigned: what lies before the image is far behind it, and offsets of what lies outside may wrap around.
-  const uint32_t in_z = uint32_t(std::max(0, s.z - kTaps<kind> + 1)), in_y = uint32_t(std::max(0, s.y - kTaps<kind> + 1)),
-                 in_x = uint32_t(std::max(0, s.x - kTaps<kind> + 1));
+  const auto places = [](int32_t size) { return uint32_t(std::max(0, size - kTaps<kind> + 1)); };
+  const uint32_t in_z = places(s.z), in_y = places(s.y), in_x = places(s.x);
   MEDADV_INDEPENDENT
   for (int32_t i = 0; i < s.x; ++i) {
     const Split<T> y_split(dy[i]), x_split(dx[i]);
@@ -99,23 +99,32 @@ void fetch_pairs(WarpRow<T>& row, const S* image) {
   constexpr int kPairs = 1 << (kAxes - 1);
   const PairOffsets<kAxes> offset(row.s);
   T* taps = row.taps.data();
-  const int32_t stride = 2 * row.stride;
+  const int32_t stride = 2 * row.stride, n = row.s.x;
   const int32_t* first = row.first.data();
   prefetch(row, image, offset.of[kPairs - 1]);
-  for (int32_t i = 0; i < row.s.x; ++i) {
+  const auto copy = [=](int32_t i) {
+    const S* from = image + first[i];
+    for (int r = 0; r < kPairs; ++r) {
+      const Pair<S> pair = *reinterpret_cast<const Pair<S>*>(from + offset.of[r]);
+      *reinterpret_cast<Pair<T>*>(taps + 2 * i + r * stride) = {{T(pair.v[0]), T(pair.v[1])}};
+    }
+  };
+  const auto copy_at_border = [&](int32_t i) {
     T* to = taps + 2 * i;
-    if (first[i] >= 0) [[likely]] {
-      const S* from = image + first[i];
-      for (int r = 0; r < kPairs; ++r) {
-        const Pair<S> pair = *reinterpret_cast<const Pair<S>*>(from + offset.of[r]);
-        *reinterpret_cast<Pair<T>*>(to + r * stride) = {{T(pair.v[0]), T(pair.v[1])}};
-      }
+    for (int r = 0; r < kPairs; ++r) to[r * stride] = to[r * stride + 1] = T(0);
+    row.template taps_of<Interpolation::linear, kAxes>(i).each(
+        row.s, [&](int64_t at, int a, int b, int c) { to[(2 * a + b) * stride + c] = T(image[at]); });
+  };
+  constexpr int32_t kChunk = 4;  // voxels that share a test
+  int32_t i = 0;
+  for (; i + kChunk <= n; i += kChunk) {
+    if ((first[i] | first[i + 1] | first[i + 2] | first[i + 3]) >= 0) [[likely]] {
+      for (int32_t k = 0; k < kChunk; ++k) copy(i + k);
     } else {
-      for (int r = 0; r < kPairs; ++r) to[r * stride] = to[r * stride + 1] = T(0);
-      row.template taps_of<Interpolation::linear, kAxes>(i).each(
-          row.s, [&](int64_t at, int a, int b, int c) { to[(2 * a + b) * stride + c] = T(image[at]); });
+      for (int32_t k = 0; k < kChunk; ++k) first[i + k] >= 0 ? copy(i + k) : copy_at_border(i + k);
     }
   }
+  for (; i < n; ++i) first[i] >= 0 ? copy(i) : copy_at_border(i);
 }
 
 template <typename T, typename S, int kAxes>

@@ -59,7 +59,8 @@ cudaError_t spline_warp_backward(const Sampling& s, const Lattice& g, const S* g
       const int64_t at = first * s.channels * s.voxels(), knots = first * s.axes * g.knots();
       const cudaError_t error = choose(s, [&](auto kind, auto axes) {
         using Gradient = WarpGradient<T, S, T, kind, axes, AtomicImage<T>>;
-        const Gradient gradient{some, grad + at, image + at, grad_c ? workspace.forces : nullptr, {sum ? sum + at : nullptr}};
+        const Gradient gradient{some, grad + at, image + at, grad_c ? workspace.forces : nullptr,
+                                {sum ? sum + at : nullptr}};
         return at_voxels<T, axes>(g, c + knots, gradient, stream);
       });
       if (error != cudaSuccess) return error;

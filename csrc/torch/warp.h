@@ -21,7 +21,8 @@ inline Sampling check_sampling(const char* op, const char* name, const Tensor& l
   size.erase(size.begin(), size.begin() + 2);
   int64_t left = std::numeric_limits<int32_t>::max();
   for (const int64_t n : size) {
-    check(n < kFar && n <= left, op, ": an axis must stay below 2^30 voxels and a channel below 2^31, got ", text(size));
+    check(n < kFar && n <= left, op, ": an axis must stay below 2^30 voxels and a channel below 2^31, got ",
+          text(size));
     left /= std::max<int64_t>(1, n);
   }
   const int32_t axes = int32_t(size.size());
@@ -46,9 +47,10 @@ inline bool check_labels(const char* op, const Tensor& image, const char* motion
     default: return false;
   }
   check(s.interpolation == Interpolation::nearest, op,
-        ": an image of integers must be sampled with interpolation nearest, got ", kInterpolations[int(s.interpolation)]);
-  check(motion.scalar_type() == ScalarType::Float, op, ": ", motion_name, " must be float32 for an image of integers, got ",
-        torch::headeronly::toString(motion.scalar_type()));
+        ": an image of integers must be sampled with interpolation nearest, got ",
+        kInterpolations[int(s.interpolation)]);
+  check(motion.scalar_type() == ScalarType::Float, op, ": ", motion_name,
+        " must be float32 for an image of integers, got ", torch::headeronly::toString(motion.scalar_type()));
   check(motion.device() == image.device(), op, ": ", motion_name, " must be on the device of image");
   return true;
 }

@@ -30,7 +30,8 @@ def spline_warp(
         ``[N, C, (D,) H, W]``, contiguous, of the image's dtype. Differentiable once in image and lattice (of
         ``nearest``, to the image alone), and to any order in the image. On the CPU all results have the same bits
         for any number of threads. On CUDA so has the gradient to the lattice; that to the image is summed by
-        atomics, in no fixed order, and refused under ``torch.use_deterministic_algorithms``.
+        atomics, in no fixed order, and refused under ``torch.use_deterministic_algorithms``; and that to the lattice
+        takes the memory of one image's displacement, or 64 MB if that is more.
 
     Raises:
         TypeError: An argument is not a tensor.
