@@ -218,7 +218,6 @@ struct WarpVoxel<T, S, Interpolation::nearest, kAxes> {
 
 // Its gradients: grad_displacement [images, axes, z, y, x] is written unless null, and every tap's share of a gradient
 // goes to add(offset, share) for the image's.
-
 template <typename T, typename S, typename G, Interpolation kind, int kAxes, typename AddImage>
 struct WarpGradient {
   Sampling s;
