@@ -34,6 +34,7 @@ def main() -> None:
     print(table(rows))
     if arguments.name:
         path = ROOT / "results" / f"{arguments.name}.json"
+        path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps({**circumstances(arguments.threads), "rows": rows}, indent=1) + "\n")
         print(f"\n{path}", file=sys.stderr)
 
