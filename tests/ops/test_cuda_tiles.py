@@ -5,7 +5,7 @@ import pytest
 import torch
 from support import splines, warps
 
-from medadv import _core
+from medadv._core import definitions
 
 CASES = [
     ((1, 5, 7), (1, 4, 4)),
@@ -43,8 +43,8 @@ def test_tiles_match_the_dense_definition(image_shape, lattice_shape, dtype, see
     image, grad, lattice = sample(image_shape, lattice_shape, dtype)
     expected, expected_image, expected_lattice = reference(image, grad, lattice)
     tolerance = {np.float32: 2e-6, np.float64: 1e-13}[dtype]
-    np.testing.assert_allclose(_core.tiled_bias_field(image, lattice, seed), expected, rtol=tolerance)
-    grad_image, grad_lattice = _core.tiled_bias_field_backward(grad, image, lattice, seed)
+    np.testing.assert_allclose(definitions.tiled_bias_field(image, lattice, seed), expected, rtol=tolerance)
+    grad_image, grad_lattice = definitions.tiled_bias_field_backward(grad, image, lattice, seed)
     np.testing.assert_allclose(grad_image, expected_image, rtol=tolerance)
     np.testing.assert_allclose(grad_lattice, expected_lattice, rtol=4 * tolerance, atol=tolerance)
 
@@ -52,7 +52,7 @@ def test_tiles_match_the_dense_definition(image_shape, lattice_shape, dtype, see
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_order_of_threads_does_not_change_a_bit(dtype):
     image, grad, lattice = sample((2, 50, 150), (1, 6, 8), dtype)
-    runs = [_core.tiled_bias_field_backward(grad, image, lattice, seed) for seed in (0, 3, 9)]
+    runs = [definitions.tiled_bias_field_backward(grad, image, lattice, seed) for seed in (0, 3, 9)]
     for grad_image, grad_lattice in runs[1:]:
         assert np.array_equal(grad_image, runs[0][0])
         assert np.array_equal(grad_lattice, runs[0][1])
@@ -61,9 +61,9 @@ def test_the_order_of_threads_does_not_change_a_bit(dtype):
 def test_a_lattice_too_fine_for_tiles_is_refused():
     image, grad, lattice = sample((1, 64, 64), (1, 60, 60), np.float32)
     with pytest.raises(ValueError, match="too fine for tiles"):
-        _core.tiled_bias_field(image, lattice)
+        definitions.tiled_bias_field(image, lattice)
     with pytest.raises(ValueError, match="too fine for tiles"):
-        _core.tiled_bias_field_backward(grad, image, lattice)
+        definitions.tiled_bias_field_backward(grad, image, lattice)
 
 
 # The last lattice is too fine for tiles: every voxel gathers its own control points.
@@ -85,5 +85,5 @@ def test_warping_tiles_match_the_dense_definition(image_shape, knots, interpolat
     lattice = rng.uniform(-5, 5, (len(knots), *knots)).astype(dtype)
     field = splines.spline_field(torch.tensor(lattice)[None], image_shape[1:])
     expected = warps.warp(torch.tensor(image)[None], field, interpolation, "border")[0].numpy()
-    out = _core.tiled_spline_warp(image, lattice, warps.INTERPOLATIONS.index(interpolation), 1, seed)
+    out = definitions.tiled_spline_warp(image, lattice, warps.INTERPOLATIONS.index(interpolation), 1, seed)
     np.testing.assert_allclose(out, expected, rtol=0, atol={np.float32: 1e-5, np.float64: 1e-12}[dtype])

@@ -15,7 +15,7 @@ from support.operators import (
     leaves,
 )
 
-from medadv import _core
+from medadv._core import definitions
 from medadv.ops import folding_penalty, jacobian_determinant
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
@@ -104,15 +104,18 @@ def test_matches_the_cell_by_cell_definition(shape, voxel):
     h = lengths(voxel, shape)
     grad = sample([1, *[n - 1 for n in shape[2:]]], seed=1)
     np.testing.assert_allclose(
-        jacobian_determinant(u, voxel)[0].numpy(), _core.jacobian_determinant(u[0].numpy(), h), rtol=1e-12, atol=1e-12
+        jacobian_determinant(u, voxel)[0].numpy(),
+        definitions.jacobian_determinant(u[0].numpy(), h),
+        rtol=1e-12,
+        atol=1e-12,
     )
     np.testing.assert_allclose(
         torch.ops.medadv.jacobian_determinant_backward(grad, u, h)[0].numpy(),
-        _core.jacobian_determinant_backward(grad[0].numpy(), u[0].numpy(), h),
+        definitions.jacobian_determinant_backward(grad[0].numpy(), u[0].numpy(), h),
         rtol=1e-11,
         atol=1e-12,
     )
-    value, gradient = _core.folding_penalty(u[0].numpy(), h, 0.3)
+    value, gradient = definitions.folding_penalty(u[0].numpy(), h, 0.3)
     (u,) = leaves([u])
     got = folding_penalty(u, voxel, 0.3)
     np.testing.assert_allclose(got.item(), value, rtol=1e-12)

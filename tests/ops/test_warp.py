@@ -21,7 +21,7 @@ from support.operators import (
 from support.warps import INTERPOLATIONS, PADDINGS
 from torch.autograd import gradcheck
 
-from medadv import _core
+from medadv._core import definitions
 from medadv.ops import warp
 
 # Largest error that a dtype's rounding explains, for images in [0, 1]: cubic weights sum to 2 in 3D.
@@ -143,10 +143,10 @@ def test_matches_the_voxel_by_voxel_definition(shape, interpolation, padding):
     words = INTERPOLATIONS.index(interpolation), PADDINGS.index(padding)
     out = warp(image, displacement, interpolation, padding)
     x, d = image.detach()[0, 0].numpy(), displacement.detach()[0].numpy()
-    np.testing.assert_allclose(out.detach()[0, 0].numpy(), _core.warp(x, d, *words), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(out.detach()[0, 0].numpy(), definitions.warp(x, d, *words), rtol=0, atol=1e-13)
     grad = torch.rand_like(out)
     got = torch.autograd.grad(out, [image, displacement], grad)
-    for g, want in zip(got, _core.warp_gradients(grad[0, 0].numpy(), x, d, *words), strict=True):
+    for g, want in zip(got, definitions.warp_gradients(grad[0, 0].numpy(), x, d, *words), strict=True):
         np.testing.assert_allclose(g[0].numpy().reshape(want.shape), want, rtol=0, atol=1e-12)
 
 

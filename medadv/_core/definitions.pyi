@@ -1,4 +1,4 @@
-"""The compiled module of csrc/python/core.cpp."""
+"""The operators as plain loops over NumPy arrays, see csrc/python/definitions.h."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -8,11 +8,6 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.float64]
 
-compiler: str
-cuda_version: str
-cuda_architectures: str
-
-def instruction_set() -> str: ...
 def spline_field(lattice: Array, size: Sequence[int]) -> Array: ...
 def spline_field_adjoint(grad: Array, knots: Sequence[int]) -> Array: ...
 def bias_field(image: Array, lattice: Array) -> Array: ...

@@ -1,0 +1,9 @@
+"""The compiled module of csrc/python/core.cpp."""
+
+from medadv._core import definitions as definitions
+
+compiler: str
+cuda_version: str
+cuda_architectures: str
+
+def instruction_set() -> str: ...
