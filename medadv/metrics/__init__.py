@@ -1,4 +1,4 @@
-"""Numbers that describe how a model withstands attacks."""
+"""Numbers that describe how a model withstands attacks; `medadv.metrics.realism` says how images look."""
 
 from medadv.metrics.intervals import wilson
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from medadv import _arguments
+from medadv.perturbations.motion import share_of
 from medadv.perturbations.perturbation import Bounds, Draw, Parameters
 from medadv.perturbations.rounding import add_towards, float32_at_most
 
@@ -83,8 +84,8 @@ class Additive:
     def apply(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Tensor:
         """x + noise, rounded towards x and clipped to the bounds.
 
-        The gradient to the noise is the identity, also where the sum is rounded or clipped: noise that was projected is
-        clipped by a rounding error at most.
+        The gradient to noise and image is the identity, also where the sum is rounded or clipped: noise that was
+        projected is clipped by a rounding error at most.
 
         Args:
             images: [N, C, *S] float32 inside `bounds`.
@@ -95,8 +96,10 @@ class Additive:
             Images [N, C, *S] float32 inside `bounds`.
         """
         noise = parameters["noise"]
-        changed = add_towards(images, noise.detach(), images).clamp(*bounds)
-        return changed + (noise - noise.detach())
+        with torch.no_grad():
+            changed = add_towards(images, noise, images).clamp(*bounds)
+        straight = noise + images if images.requires_grad else noise
+        return changed + (straight - straight.detach())
 
     def project(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Parameters:
         """Noise inside the bounds and the ball: clipped ("linf"), or clipped to the bounds, then shortened ("l2").
@@ -155,6 +158,14 @@ class Additive:
             "noise": the radius in image units.
         """
         return {"noise": self._radius(bounds)}
+
+    def share(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Tensor:
+        """Which part of the radius is used, [N] float64."""
+        return share_of(self.distance(images, parameters, bounds), self.eps)
+
+    def scaled(self, factor: float) -> Additive:
+        """The same with `factor` times the radius."""
+        return replace(self, eps=self.eps * factor)
 
     def _radius(self, bounds: Bounds) -> float:
         scale = bounds[1] - bounds[0]

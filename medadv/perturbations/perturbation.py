@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
 Parameters = dict[str, Tensor]
 """The tensors an attack searches over, by name; each float32 with one row per image."""
+
+Self = TypeVar("Self", bound="Perturbation")
 
 Bounds = tuple[float, float]
 """Lowest and highest possible value of an image, in image units."""
@@ -25,6 +27,7 @@ class Draw(Protocol):
         ...
 
 
+@runtime_checkable
 class Perturbation(Protocol):
     """A differentiable family of image changes with a budget; implementations are frozen dataclasses.
 
@@ -57,4 +60,12 @@ class Perturbation(Protocol):
 
     def radii(self, bounds: Bounds) -> dict[str, float]:
         """For each parameter tensor, the length that step sizes are fractions of."""
+        ...
+
+    def share(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Tensor:
+        """How much of the budget is used, from 0 (nothing) to 1 (all), [N] float64."""
+        ...
+
+    def scaled(self: Self, factor: float) -> Self:
+        """The same family with `factor` times the budget, from 0 to 1."""
         ...

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from medadv import _arguments, ops
+from medadv.perturbations.motion import share_of
 from medadv.perturbations.perturbation import Bounds, Draw, Parameters
 from medadv.perturbations.rounding import add_towards, float32_at_most
+from medadv.perturbations.spacing import spacing_of, voxels_between
 
 # Room for rounding: relative error of the float32 spline (three axes of four products, weights that sum to 1 but for
 # some 2^-24), of exp and of the product. Together below 2^-20 (1 + log gain); half of the room is reserve.
@@ -55,7 +56,7 @@ class SplineBiasField:
         object.__setattr__(self, "gain", _arguments.real(self.gain, "gain", above=1))
         if self._log_gain() <= 0:
             raise ValueError(f"gain must be above 1 by more than the rounding of float32, got {self.gain!r}.")
-        object.__setattr__(self, "spacing", _spacing(self.spacing))
+        object.__setattr__(self, "spacing", spacing_of(self.spacing))
         _arguments.flag(self.per_channel, "per_channel")
         object.__setattr__(self, "smoothness", _arguments.real(self.smoothness, "smoothness", at_least=0))
 
@@ -159,21 +160,19 @@ class SplineBiasField:
         """
         return {"lattice": self._log_gain()}
 
+    def share(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Tensor:
+        """Which part of the largest log gain is used, [N] float64."""
+        return share_of(self.distance(images, parameters, bounds).log(), math.log(self.gain))
+
+    def scaled(self, factor: float) -> SplineBiasField:
+        """The same with `factor` times the largest log gain."""
+        return replace(self, gain=self.gain**factor)
+
     def _log_gain(self) -> float:
         log_gain = math.log(self.gain)
         return float32_at_most(log_gain - _ROUNDING * (1 + log_gain))
 
     def _lattice_shape(self, images: Tensor) -> tuple[int, ...]:
         size = tuple(images.shape[2:])
-        spacing = max(size) / 4 if self.spacing is None else self.spacing
+        spacing = voxels_between(self.spacing, size)
         return (images.shape[1] if self.per_channel else 1, *ops.lattice_shape(size, spacing))
-
-
-def _spacing(spacing: object) -> float | tuple[float, ...] | None:
-    if spacing is None:
-        return None
-    if isinstance(spacing, Sequence) and not isinstance(spacing, str):
-        if len(spacing) not in (2, 3):
-            raise ValueError(f"spacing must be one number or one per axis of the image (2 or 3), got {spacing!r}.")
-        return tuple(_arguments.real(value, "spacing", above=0) for value in spacing)
-    return _arguments.real(spacing, "spacing", above=0)

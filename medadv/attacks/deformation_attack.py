@@ -1,0 +1,64 @@
+"""The smooth deformation attack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from medadv.attacks.attack import Attack
+from medadv.ops.warp import Interpolation, Padding
+from medadv.perturbations import SplineDeformation
+
+
+@dataclass(frozen=True, repr=False)
+class DeformationAttack(Attack):
+    """A smooth deformation with limited displacement and folding, raised by gradient steps.
+
+    The image is sampled where a cubic B-spline moves its voxels (`medadv.perturbations.SplineDeformation`). After
+    AdvMorph of AdvChain (Chen et al., "Enhancing MR image segmentation with realistic adversarial data augmentation",
+    2022), which integrates a velocity; the budgets on displacement and folding and the sign steps are ours.
+
+    Args:
+        displacement: largest displacement in voxels, at least 0.
+        spacing: distance of control points in voxels, one number or one per axis; None: a quarter of the largest axis.
+        jacobian: smallest Jacobian determinant, below 1 (above 0 nothing folds); None: no limit.
+        interpolation: "linear" or "cubic".
+        padding: what lies outside the image: its "border" voxels or its "reflection".
+        smoothness: weight of the mean bending energy that is subtracted from the objective, at least 0.
+        rule: "sign", "l2" or "adam".
+        steps, step_size, momentum, restarts, random_start, stop_early, objective, seed: see `Attack`.
+
+    Raises:
+        TypeError, ValueError: an argument is not what it must be.
+
+    >>> import torch
+    >>> from medadv.models import Victim
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)).eval()
+    >>> images = torch.rand(5, 1, 8, 8)
+    >>> result = DeformationAttack(displacement=2.0, steps=5)(Victim(net), images, net(images).argmax(1))
+    >>> bool((result.distance <= 2.0).all())
+    True
+    """
+
+    name: ClassVar[str] = "deformation"
+    budget_field: ClassVar[str] = "displacement"
+
+    displacement: float = 2.0
+    spacing: float | tuple[float, ...] | None = None
+    jacobian: float | None = 0.1
+    interpolation: Interpolation = "linear"
+    padding: Padding = "border"
+    smoothness: float = 0.0
+    rule: str = "sign"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "spacing", self.perturbation.spacing)
+        object.__setattr__(self, "jacobian", self.perturbation.jacobian)
+        object.__setattr__(self, "smoothness", self.perturbation.smoothness)
+
+    @property
+    def perturbation(self) -> SplineDeformation:
+        return SplineDeformation(
+            self.displacement, self.spacing, self.jacobian, self.interpolation, self.padding, self.smoothness
+        )

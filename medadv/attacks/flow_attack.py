@@ -1,0 +1,53 @@
+"""The free deformation attack (stAdv)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from medadv.attacks.attack import Attack
+from medadv.ops.warp import Padding
+from medadv.perturbations import Flow
+
+
+@dataclass(frozen=True, repr=False)
+class FlowAttack(Attack):
+    """Every voxel moved on its own, with limited displacement, raised by gradient steps.
+
+    After Xiao et al., "Spatially transformed adversarial examples" (stAdv, 2018), who find the flow by L-BFGS without
+    a limit; sign steps within a largest displacement are ours.
+
+    Args:
+        displacement: largest displacement in voxels, at least 0.
+        smoothness: weight of the flow loss, per voxel, that is subtracted from the objective, at least 0.
+        padding: what lies outside the image: its "border" voxels or its "reflection".
+        rule: "sign", "l2" or "adam".
+        steps, step_size, momentum, restarts, random_start, stop_early, objective, seed: see `Attack`.
+
+    Raises:
+        TypeError, ValueError: an argument is not what it must be.
+
+    >>> import torch
+    >>> from medadv.models import Victim
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)).eval()
+    >>> images = torch.rand(5, 1, 8, 8)
+    >>> result = FlowAttack(displacement=1.5, steps=5)(Victim(net), images, net(images).argmax(1))
+    >>> bool((result.distance <= 1.5).all())
+    True
+    """
+
+    name: ClassVar[str] = "flow"
+    budget_field: ClassVar[str] = "displacement"
+
+    displacement: float = 1.0
+    smoothness: float = 0.05
+    padding: Padding = "border"
+    rule: str = "sign"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "smoothness", self.perturbation.smoothness)
+
+    @property
+    def perturbation(self) -> Flow:
+        return Flow(self.displacement, self.smoothness, self.padding)

@@ -1,0 +1,50 @@
+"""The frequency attack (VAFA)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from medadv.attacks.attack import Attack
+from medadv.perturbations import FrequencyQuantisation
+
+
+@dataclass(frozen=True, repr=False)
+class FrequencyAttack(Attack):
+    """Coefficients of the cosine transform of blocks rounded, the steps raised by gradient steps.
+
+    After Hanif et al., "Frequency domain adversarial training for robust volumetric medical segmentation" (VAFA,
+    2023), who also keep the structural similarity high; see `medadv.perturbations.FrequencyQuantisation`.
+
+    Args:
+        step: largest step in 1/255 of the image range, at least 0.
+        block: voxels along every axis of a block, at least 2.
+        rule: "sign", "l2" or "adam".
+        steps, step_size, momentum, restarts, random_start, stop_early, objective, seed: see `Attack`.
+
+    Raises:
+        TypeError, ValueError: an argument is not what it must be.
+
+    >>> import torch
+    >>> from medadv.models import Victim
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)).eval()
+    >>> images = torch.rand(5, 1, 8, 8)
+    >>> result = FrequencyAttack(step=20.0, steps=5)(Victim(net), images, net(images).argmax(1))
+    >>> bool((result.distance <= 20.0).all())
+    True
+    """
+
+    name: ClassVar[str] = "frequency"
+    budget_field: ClassVar[str] = "step"
+
+    step: float = 20.0
+    block: int = 8
+    rule: str = "sign"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "block", self.perturbation.block)
+
+    @property
+    def perturbation(self) -> FrequencyQuantisation:
+        return FrequencyQuantisation(self.step, self.block)
