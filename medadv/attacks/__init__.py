@@ -14,8 +14,20 @@ from medadv.attacks.randomness import Draw
 from medadv.attacks.result import Result, Status
 from medadv.attacks.search import Search, maximise
 
-# What the command line offers.
-ATTACKS: dict[str, type[Attack]] = {"pgd": PGD, "bias-field": BiasFieldAttack}
+# What the command line offers, by name.
+ATTACKS: dict[str, type[Attack]] = {
+    attack.name: attack
+    for attack in (
+        PGD,
+        BiasFieldAttack,
+        DeformationAttack,
+        FlowAttack,
+        AffineAttack,
+        IntensityAttack,
+        FrequencyAttack,
+        ChainAttack,
+    )
+}
 
 __all__ = [
     "ATTACKS",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from medadv.cli.errors import InputError
 
@@ -11,8 +12,28 @@ from medadv.cli.errors import InputError
 DEFAULT_BUDGETS: dict[str, tuple[float, ...]] = {
     "pgd": (1 / 255, 2 / 255, 4 / 255, 8 / 255),
     "bias-field": (1.1, 1.2, 1.3, 1.5),
+    "deformation": (0.5, 1.0, 2.0, 4.0),
+    "flow": (0.25, 0.5, 1.0, 2.0),
+    "affine": (0.25, 0.5, 0.75, 1.0),
+    "intensity": (1.1, 1.2, 1.5, 2.0),
+    "frequency": (5.0, 10.0, 20.0, 40.0),
+    "chain": (0.25, 0.5, 0.75, 1.0),
 }
-_LEAST = {"pgd": "0 or above", "bias-field": "above 1"}
+
+
+@dataclass(frozen=True)
+class _Range:
+    words: str
+    allows: Callable[[float], bool]
+
+
+_ANY = _Range("0 or above", lambda value: value >= 0)
+_RANGES = {
+    "bias-field": _Range("above 1", lambda value: value > 1),
+    "affine": _Range("0 to 1", lambda value: 0 <= value <= 1),
+    "intensity": _Range("1 or above", lambda value: value >= 1),
+    "chain": _Range("above 0 and at most 1", lambda value: 0 < value <= 1),
+}
 
 
 def parse_budgets(attacks: Sequence[str], given: Sequence[str]) -> dict[str, tuple[float, ...]]:
@@ -69,6 +90,7 @@ def _parse(attack: str, value: str, text: str) -> float:
         number = float(above) / float(below) if slash else float(above)
     except (ValueError, ZeroDivisionError):
         raise InputError(f"--budget {text}: {value!r} is not a number or a fraction such as 4/255") from None
-    if not math.isfinite(number) or number < 0 or (attack == "bias-field" and number <= 1):
-        raise InputError(f"--budget {text}: a budget of {attack} must be {_LEAST[attack]}, got {value}")
+    allowed = _RANGES.get(attack, _ANY)
+    if not (math.isfinite(number) and allowed.allows(number)):
+        raise InputError(f"--budget {text}: a budget of {attack} must be {allowed.words}, got {value}")
     return number

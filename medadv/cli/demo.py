@@ -31,6 +31,7 @@ TEST_IMAGES = 200
 EPOCHS = 15
 SIZE = 64  # pixels
 NETWORK = "medadv.cli.demo:phantom_network"
+_ATTACKS = ("pgd", "bias-field")
 # Shares of the whole time, measured on two cores.
 _DRAWING, _TRAINING, _ATTACKING = 0.05, 0.40, 0.55
 
@@ -118,7 +119,7 @@ def _attacked(network: nn.Module, test: ImageSet, folder: Path, tell: Callable[[
     from medadv.sweep.evaluate import Progress, evaluate
     from medadv.sweep.plan import Curve, Evaluation
 
-    curves = tuple(Curve(ATTACKS[name](), budgets) for name, budgets in DEFAULT_BUDGETS.items())
+    curves = tuple(Curve(ATTACKS[name](), DEFAULT_BUDGETS[name]) for name in _ATTACKS)
     evaluation = Evaluation(Victim(network), NETWORK, test, "chest phantoms", curves)
 
     def progress(now: Progress) -> None:
@@ -137,5 +138,5 @@ def _keep(network: nn.Module, test: ImageSet, folder: Path) -> None:
 def _next_steps(folder: Path) -> str:
     return (
         f"The same by hand: medadv evaluate --model {NETWORK} --weights {folder}/weights.safetensors "
-        f"--data {folder}/phantoms.npz --attack pgd --attack bias-field --out by-hand"
+        f"--data {folder}/phantoms.npz {' '.join(f'--attack {name}' for name in _ATTACKS)} --out by-hand"
     )

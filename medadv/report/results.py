@@ -11,7 +11,7 @@ from medadv.report.wording import Wording, wording_of
 from medadv.sweep.store import Receipt, Store
 from medadv.sweep.unit import canonical_json
 
-_BUDGET_NAMES = {"eps", "gain"}
+_BUDGET_NAMES = {"eps", "gain", "displacement", "strength", "gamma", "step"}
 
 
 @dataclass(frozen=True)

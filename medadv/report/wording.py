@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import exp, log
 from typing import Any
@@ -18,7 +18,7 @@ class Wording:
         title: name of the attack.
         subject: the attack as the subject of a sentence.
         axis: what its budget is, with the unit.
-        identity: the budget that changes nothing.
+        unit: of the budget, a key of `_UNITS`.
         change: what the "change" panel shows: "gain" (factor; stored as its logarithm) or "difference".
         norm: "linf" or "l2" where the budget is a radius, else None.
     """
@@ -26,9 +26,14 @@ class Wording:
     title: str
     subject: str
     axis: str
-    identity: float
-    change: str
-    norm: str | None
+    unit: str = "number"
+    change: str = "difference"
+    norm: str | None = None
+
+    @property
+    def identity(self) -> float:
+        """The budget that changes nothing."""
+        return _UNITS[self.unit].identity
 
     def budget(self, value: float) -> str:
         """A budget or a distance, with its unit, as short as in a table.
@@ -38,26 +43,24 @@ class Wording:
         >>> wording_of("bias-field", {}).budget(1.3)
         '×1.30'
         """
-        return gain(value) if self.change == "gain" else fraction(value)
+        return _UNITS[self.unit].short(value)
 
     def budget_in_full(self, value: float) -> str:
         """A budget as it stands in a sentence.
 
         >>> wording_of("pgd", {"norm": "linf"}).budget_in_full(4 / 255)
         '4/255 of the intensity range'
-        >>> wording_of("bias-field", {}).budget_in_full(1.3)
-        'a gain of 1.3'
+        >>> wording_of("deformation", {}).budget_in_full(1.5)
+        'a displacement of 1.5 voxels'
         """
-        if self.change == "gain":
-            return f"a gain of {value:.4g}"
         norm = " (L2 norm)" if self.norm == "l2" else ""
-        return f"{fraction(value)} of the intensity range{norm}"
+        return _UNITS[self.unit].full(value) + norm
 
     def largest_change(self, budget: float) -> float:
         """The largest value that the budget allows in the "change" panel; 0 where it sets none per pixel."""
         if self.change == "gain":
             return log(budget)
-        return 0.0 if self.norm == "l2" else budget
+        return budget if self.norm == "linf" else 0.0
 
     def change_value(self, value: float) -> str:
         """A value of the "change" panel, for its colour bar."""
@@ -84,10 +87,15 @@ def wording_of(attack: str, configuration: Mapping[str, Any]) -> Wording:
         norm = str(configuration.get("norm", "linf"))
         sign = "L2" if norm == "l2" else "L∞"
         axis = f"noise budget, {sign} radius, fraction of the intensity range"
-        return Wording(f"PGD ({sign})", "PGD noise", axis, 0.0, "difference", norm)
-    if attack == "bias-field":
-        return Wording("Bias field", "the bias field", "largest gain of the bias field", 1.0, "gain", None)
-    return Wording(attack, f"the attack {attack}", "budget", 0.0, "difference", None)
+        return Wording(f"PGD ({sign})", "PGD noise", axis, "fraction", norm=norm)
+    return _WORDINGS.get(attack, Wording(attack, f"the attack {attack}", "budget"))
+
+
+@dataclass(frozen=True)
+class _Unit:
+    identity: float
+    short: Callable[[float], str]
+    full: Callable[[float], str]
 
 
 def percent(value: float) -> str:
@@ -171,3 +179,26 @@ def moment(text: str) -> str:
     '2026-11-22 08:00:00 UTC'
     """
     return text.replace("+00:00", " UTC").replace("T", " ", 1) if text.endswith("+00:00") else text
+
+
+_UNITS = {
+    "number": _Unit(0.0, lambda v: f"{v:.3g}", lambda v: f"a budget of {v:.3g}"),
+    "fraction": _Unit(0.0, fraction, lambda v: f"{fraction(v)} of the intensity range"),
+    "gain": _Unit(1.0, gain, lambda v: f"a gain of {v:.4g}"),
+    "voxels": _Unit(0.0, lambda v: f"{v:.3g}{THIN_SPACE}vx", lambda v: f"a displacement of {v:.3g} voxels"),
+    "strength": _Unit(0.0, percent, lambda v: f"{percent(v)} of every limit"),
+    "gamma": _Unit(1.0, lambda v: f"γ{THIN_SPACE}{v:.3g}", lambda v: f"a gamma of {v:.4g}"),
+    "levels": _Unit(0.0, lambda v: f"{v:.3g}/255", lambda v: f"steps of {v:.3g}/255 of the intensity range"),
+}
+
+_WORDINGS = {
+    "bias-field": Wording("Bias field", "the bias field", "largest gain of the bias field", "gain", "gain"),
+    "deformation": Wording("Deformation", "the deformation", "largest displacement, voxels", "voxels"),
+    "flow": Wording("Flow", "the flow of single voxels", "largest displacement, voxels", "voxels"),
+    "affine": Wording("Affine motion", "the affine motion", "share of the limits of the motion", "strength"),
+    "intensity": Wording("Intensity curve", "the intensity curve", "largest gamma", "gamma"),
+    "frequency": Wording(
+        "Frequency", "rounding of frequencies", "largest step, 1/255 of the intensity range", "levels"
+    ),
+    "chain": Wording("Chain", "the chain of perturbations", "share of every budget", "strength"),
+}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from medadv.attacks import Draw
-from medadv.sweep.constraint import spent, violations
+from medadv.sweep.constraint import result_violations, shows_in_images, spent, violations
 from medadv.sweep.plan import Curve, Evaluation
 from medadv.sweep.result_checks import read_points
 from medadv.sweep.sample import Finding, Probe, Sample, budget_text, joined, judged, percent
@@ -94,6 +94,8 @@ def converged(probes: Sequence[Probe], sample: Sample) -> Finding:
 def within_budget(probes: Sequence[Probe], evaluation: Evaluation, store: Store, sample: Sample) -> Finding:
     """C12: the budget, measured anew in float64 on the final float32 images: stored panels, and the whole sample.
 
+    Where the images do not show it (a deformation, say), it is measured on the parameters, which are not stored.
+
     Args:
         probes: the attacks, tried on the sample.
         evaluation: what was evaluated.
@@ -107,14 +109,13 @@ def within_budget(probes: Sequence[Probe], evaluation: Evaluation, store: Store,
     attacks = {(attack.name, attack.budget): attack for curve in evaluation.curves for attack in curve.attacks}
     measured = outside = 0
     for receipt in store.receipts("attack"):
+        attack = attacks[receipt.unit.fields["attack"], receipt.unit.fields["budget"]]
         panels = store.artifacts(receipt.unit.id)
-        if panels:
-            attack = attacks[receipt.unit.fields["attack"], receipt.unit.fields["budget"]]
+        if panels and shows_in_images(attack):
             outside += int(violations(attack, panels["clean"], panels["adversarial"], bounds).sum())
             measured += len(panels["examples"])
     for each in probes:
-        clean, changed = sample.images.cpu().numpy(), each.result.images.cpu().numpy()
-        outside += int(violations(each.attack, clean, changed, bounds).sum())
+        outside += int(result_violations(each.attack, sample.images, each.result, bounds).sum())
         measured += len(sample)
     sentence = f"Measured anew on {measured} attacked float32 images: {outside} outside the budget or the image range."
     return judged(outside == 0, sentence)
@@ -143,12 +144,10 @@ def verified_again(probes: Sequence[Probe], sample: Sample) -> Finding:
         alone = torch.cat([sample.wrong(images[[row]], rows[[row]]) for row in range(len(rows))])
         wrong = {bits: sample.wrong(_rounded(images, bits, sample.victim.bounds), rows) for bits in _LEVELS}
         passed = passed and min(_share(alone), _share(wrong[16])) >= 1 - TOLERANCE
-        rounded = _rounded(images, 8, sample.victim.bounds)
-        largest = spent(each.attack, sample.images[rows].cpu().numpy(), rounded.cpu().numpy(), sample.victim.bounds)
         parts.append(
             f"{each}: of {len(rows)} broken images {percent(_share(alone))} are wrong alone, "
-            f"{percent(_share(wrong[16]))} after rounding to 16 bits, {percent(_share(wrong[8]))} to 8 bits "
-            f"({_budget_after_rounding(largest)})"
+            f"{percent(_share(wrong[16]))} after rounding to 16 bits, {percent(_share(wrong[8]))} to 8 bits"
+            f"{_budget_after_rounding(each, images, sample.images[rows], sample.victim.bounds)}"
         )
     return judged(passed, joined(parts))
 
@@ -192,10 +191,13 @@ def _rounded(images: Tensor, bits: int, bounds: tuple[float, float]) -> Tensor:
     return (levels.round() / _LEVELS[bits] * (high - low) + low).float()
 
 
-def _budget_after_rounding(largest: float) -> str:
+def _budget_after_rounding(each: Probe, images: Tensor, clean: Tensor, bounds: tuple[float, float]) -> str:
+    if not shows_in_images(each.attack):
+        return ""
+    largest = spent(each.attack, clean.cpu().numpy(), _rounded(images, 8, bounds).cpu().numpy(), bounds)
     if isinf(largest):
-        return "where black has become grey, which no gain makes"
-    return f"and then use a budget of {budget_text(largest)}"
+        return " (where black has become grey, which no gain makes)"
+    return f" (and then use a budget of {budget_text(largest)})"
 
 
 def _steps(each: Probe) -> str:

@@ -194,7 +194,7 @@ class _Run:
             result = self._run(attack, batch, clean_forwards=1 if smaller is None else 0)
             for name, values in _answers(result).items():
                 columns[name][batch - first] = values
-            panels = merge_panels(panels, draw_panels(wanted, self.evaluation.images, result, batch))
+            panels = merge_panels(panels, draw_panels(attack, wanted, self.evaluation.images, result, batch))
             share = (start + len(batch)) / len(rows)
             self.progress(Progress(doing, self.done + share, self.total))
         texts = {name: values.tolist() if values.dtype == object else values for name, values in columns.items()}

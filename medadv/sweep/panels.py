@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medadv import ops
-from medadv.attacks import Result
+from medadv.attacks import Attack, Result
+from medadv.perturbations import SplineBiasField
 
 PANELS = 2  # per unit
 
@@ -41,10 +42,13 @@ def panel_examples(labels: NDArray[np.int64], correct: NDArray[np.bool_], first:
     return np.sort(chosen).astype(np.int64) + first
 
 
-def draw_panels(examples: NDArray[np.int64], images: Tensor, result: Result, rows: NDArray[np.int64]) -> Panels:
+def draw_panels(
+    attack: Attack, examples: NDArray[np.int64], images: Tensor, result: Result, rows: NDArray[np.int64]
+) -> Panels:
     """The panels of those examples that an attack has just tried.
 
     Args:
+        attack: the attack; of a bias field the change is the log gain, else the difference.
         examples: numbers of the wanted images.
         images: all clean images [N, C, H, W].
         result: of the attack on `rows`.
@@ -56,7 +60,7 @@ def draw_panels(examples: NDArray[np.int64], images: Tensor, result: Result, row
     places = torch.from_numpy(np.flatnonzero(np.isin(rows, examples))).to(images.device)
     clean = images[torch.from_numpy(rows).to(images.device)[places]]
     adversarial = result.images[places]
-    if "lattice" in result.parameters:
+    if isinstance(attack.perturbation, SplineBiasField):
         change = ops.spline_field(result.parameters["lattice"][places], tuple(images.shape[2:]))
     else:
         change = adversarial - clean

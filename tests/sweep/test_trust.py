@@ -7,11 +7,20 @@ import pytest
 import torch
 from torch import nn
 
-from medadv.attacks import PGD, BiasFieldAttack
+from medadv.attacks import (
+    PGD,
+    AffineAttack,
+    BiasFieldAttack,
+    ChainAttack,
+    DeformationAttack,
+    FlowAttack,
+    FrequencyAttack,
+    IntensityAttack,
+)
 from medadv.data import ImageSet
 from medadv.models import Victim
 from medadv.sweep import Store, Unit, attack_checks, model_checks, result_checks
-from medadv.sweep.constraint import spent, violations
+from medadv.sweep.constraint import result_violations, spent, violations
 from medadv.sweep.evaluate import evaluate
 from medadv.sweep.plan import Curve
 from medadv.sweep.sample import Sample
@@ -207,6 +216,50 @@ def test_one_voxel_beyond_the_budget_is_a_violation():
     assert violations(PGD(eps=0.25), clean, changed, (0.0, 1.0)).tolist() == [False, True, True]
     assert violations(BiasFieldAttack(gain=1.5), clean, changed, (0.0, 1.0)).tolist() == [False, True, True]
     assert violations(PGD(eps=0.25), clean, changed, (0.0, 0.7)).tolist() == [True, True, True]
+
+
+FAMILIES = [
+    DeformationAttack(1.5, spacing=4, steps=2),
+    FlowAttack(0.5, steps=2),
+    AffineAttack(0.5, steps=2),
+    IntensityAttack(1.2, steps=2),
+    FrequencyAttack(10.0, steps=2),
+    ChainAttack(0.5, steps=2),
+]
+
+
+@pytest.mark.parametrize("attack", FAMILIES, ids=lambda attack: attack.name)
+def test_budgets_that_images_do_not_show_are_measured_on_the_parameters(job, attack):
+    evaluation = job.evaluation()
+    victim, images = evaluation.victim, evaluation.images
+    result = attack(victim, images, evaluation.targets)
+    assert not result_violations(attack, images, result, victim.bounds).any()
+    smaller = attack.with_budget(attack.budget if attack.name == "intensity" else attack.budget / 4)
+    if attack.name == "intensity":
+        smaller = attack.with_budget(1.001)
+    tried = (result.distance > smaller.budget * 1.01).numpy()
+    assert tried.any()
+    assert result_violations(smaller, images, result, victim.bounds)[tried].all()
+
+
+@pytest.mark.parametrize("attack", FAMILIES, ids=lambda attack: attack.name)
+def test_images_that_are_not_those_of_the_parameters_are_violations(job, attack):
+    evaluation = job.evaluation()
+    victim, images = evaluation.victim, evaluation.images
+    result = attack(victim, images, evaluation.targets)
+    result.images[1] = images[1].flip(-1)
+    assert result_violations(attack, images, result, victim.bounds).tolist() == [n == 1 for n in range(len(images))]
+
+
+def test_folding_is_a_violation(job):
+    evaluation = job.evaluation()
+    victim, images = evaluation.victim, evaluation.images
+    folding = DeformationAttack(6.0, spacing=3, jacobian=None, steps=2)
+    result = folding(victim, images, evaluation.targets)
+    limited = DeformationAttack(6.0, spacing=3, jacobian=0.1)
+    tried = (result.distance > 3).numpy()
+    assert tried.any()
+    assert result_violations(limited, images, result, victim.bounds)[tried].all()
 
 
 def test_budget_is_a_fraction_of_the_range():
