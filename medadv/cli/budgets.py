@@ -7,12 +7,24 @@ from collections.abc import Sequence
 
 from medadv.cli.errors import InputError
 
+_RADII = (1 / 255, 2 / 255, 4 / 255, 8 / 255)
+_GAINS = (1.1, 1.2, 1.3, 1.5)
+
 # The keys are the names of medadv.attacks.ATTACKS, which cannot be asked without importing torch.
 DEFAULT_BUDGETS: dict[str, tuple[float, ...]] = {
-    "pgd": (1 / 255, 2 / 255, 4 / 255, 8 / 255),
-    "bias-field": (1.1, 1.2, 1.3, 1.5),
+    "pgd": _RADII,
+    "bias-field": _GAINS,
+    "fgsm": _RADII,
+    "bim": _RADII,
+    "mi-fgsm": _RADII,
+    "ni-fgsm": _RADII,
+    "si-ni-fgsm": _RADII,
+    "di-fgsm": _RADII,
+    "ti-fgsm": _RADII,
+    "vmi-fgsm": _RADII,
+    "apgd": _RADII,
+    "stabilised": _RADII,
 }
-_LEAST = {"pgd": "0 or above", "bias-field": "above 1"}
 
 
 def parse_budgets(attacks: Sequence[str], given: Sequence[str]) -> dict[str, tuple[float, ...]]:
@@ -69,6 +81,8 @@ def _parse(attack: str, value: str, text: str) -> float:
         number = float(above) / float(below) if slash else float(above)
     except (ValueError, ZeroDivisionError):
         raise InputError(f"--budget {text}: {value!r} is not a number or a fraction such as 4/255") from None
-    if not math.isfinite(number) or number < 0 or (attack == "bias-field" and number <= 1):
-        raise InputError(f"--budget {text}: a budget of {attack} must be {_LEAST[attack]}, got {value}")
+    is_gain = DEFAULT_BUDGETS[attack] is _GAINS
+    if not math.isfinite(number) or number < 0 or (is_gain and number <= 1):
+        least = "above 1" if is_gain else "0 or above"
+        raise InputError(f"--budget {text}: a budget of {attack} must be {least}, got {value}")
     return number

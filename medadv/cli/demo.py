@@ -30,6 +30,7 @@ TRAINING_IMAGES = 1000
 TEST_IMAGES = 200
 EPOCHS = 15
 SIZE = 64  # pixels
+_ATTACKS = ("pgd", "bias-field")
 NETWORK = "medadv.cli.demo:phantom_network"
 # Shares of the whole time, measured on two cores.
 _DRAWING, _TRAINING, _ATTACKING = 0.05, 0.40, 0.55
@@ -118,7 +119,7 @@ def _attacked(network: nn.Module, test: ImageSet, folder: Path, tell: Callable[[
     from medadv.sweep.evaluate import Progress, evaluate
     from medadv.sweep.plan import Curve, Evaluation
 
-    curves = tuple(Curve(ATTACKS[name](), budgets) for name, budgets in DEFAULT_BUDGETS.items())
+    curves = tuple(Curve(ATTACKS[name](), DEFAULT_BUDGETS[name]) for name in _ATTACKS)
     evaluation = Evaluation(Victim(network), NETWORK, test, "chest phantoms", curves)
 
     def progress(now: Progress) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -81,9 +80,9 @@ class Stabilised:
     Stabilised(objective=CrossEntropy(), weight=0.5, smoothing=Gaussian(size=3, sigma=1.0), target='delta')
     """
 
-    objective: Objective = CrossEntropy()
+    objective: Objective = field(default_factory=CrossEntropy)
     weight: float = 1.0
-    smoothing: Gaussian = Gaussian()
+    smoothing: Gaussian = field(default_factory=Gaussian)
     target: str = "delta"
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ class Targeted:
     """
 
     goal: int | str = "least likely"
-    objective: Objective = CrossEntropy()
+    objective: Objective = field(default_factory=CrossEntropy)
 
     def __post_init__(self) -> None:
         if isinstance(self.goal, str):

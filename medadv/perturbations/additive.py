@@ -169,8 +169,8 @@ class Additive:
 
     def _into_l1_ball(self, images: Tensor, noise: Tensor, clipped: Tensor, bounds: Bounds) -> Tensor:
         radius = self._radius(bounds)
-        sides = [(side - images).flatten(1) for side in bounds]
-        inside = project_onto_l1(noise.flatten(1), *sides, radius * _SHRINK).reshape(noise.shape)
+        low, high = ((bound - images).flatten(1) for bound in bounds)
+        inside = project_onto_l1(noise.flatten(1), low, high, radius * _SHRINK).reshape(noise.shape)
         fits = self._length(clipped) <= radius
         return torch.where(_per_image(fits, images.ndim), clipped, _towards_zero(inside))
 
@@ -200,7 +200,9 @@ def _in_l1_ball(draw: Draw, shape: tuple[int, ...], radius: float) -> Tensor:
 def _towards_zero(values: Tensor) -> Tensor:
     """Float64 to the float32 neighbour that is no larger in size."""
     nearest = values.float()
-    return torch.where(nearest.double().abs() > values.abs(), torch.nextafter(nearest, torch.zeros_like(nearest)), nearest)
+    return torch.where(
+        nearest.double().abs() > values.abs(), torch.nextafter(nearest, torch.zeros_like(nearest)), nearest
+    )
 
 
 def _per_image(values: Tensor, ndim: int) -> Tensor:

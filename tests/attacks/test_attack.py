@@ -6,20 +6,48 @@ import sys
 import pytest
 import torch
 
-from medadv.attacks import ATTACKS, PGD, BiasFieldAttack
+from medadv import attacks, objectives
+from medadv.attacks import APGD, ATTACKS, BIM, FGSM, PGD, BiasFieldAttack, Gradient
 from medadv.objectives import CrossEntropy, Margin
 
-BUDGETS = {"pgd": 0.05, "bias-field": 1.2}
+NAMES = {**vars(attacks), **vars(objectives)}
 CHANGES = {
     "steps": 7,
     "step_size": 0.125,
     "momentum": 0.5,
+    "adaptive": True,
+    "gradient": Gradient(translation=1.0),
     "restarts": 2,
     "random_start": False,
     "stop_early": False,
     "objective": Margin(),
     "seed": 3,
 }
+
+
+# Forward and backward passes per step, and forward passes at the end, of those that differ from (1, 1, 1).
+PASSES = {
+    "ni-fgsm": (2, 1, 1),
+    "si-ni-fgsm": (6, 5, 1),
+    "di-fgsm": (2, 1, 1),
+    "vmi-fgsm": (21, 21, 1),
+    "stabilised": (2, 1, 2),
+}
+
+
+def changed(name, field):
+    """The attack with another value of a field, and with what that needs to be allowed."""
+    needs = {"restarts": {"random_start": True}, "adaptive": {"momentum": 0.0, "gradient": Gradient()}}.get(field, {})
+    value = CHANGES[field]
+    if isinstance(value, bool):
+        value = not getattr(ATTACKS[name](), field)
+    if name == "apgd" and field == "momentum":
+        needs = {"adaptive": False}
+    return ATTACKS[name](**{**needs, field: value})
+
+
+def budget_of(name):
+    return 1.2 if name == "bias-field" else 0.05
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -35,19 +63,23 @@ def test_attacks_are_values(name):
 @pytest.mark.parametrize("name", ATTACKS)
 @pytest.mark.parametrize("field", CHANGES)
 def test_every_field_shows_in_equality_repr_and_configuration(name, field):
-    plain, changed = ATTACKS[name](), ATTACKS[name](**{field: CHANGES[field]})
-    assert plain != changed
-    assert plain.configuration() != changed.configuration()
-    assert field in repr(changed)
-    assert eval(repr(changed)) == changed
-    assert eval(repr(plain)) == plain
+    if (name, field) == ("fgsm", "steps"):
+        with pytest.raises(ValueError, match="steps must be 1 for FGSM, got 7: more of them are BIM"):
+            FGSM(steps=7)
+        return
+    plain, other = ATTACKS[name](), changed(name, field)
+    assert plain != other
+    assert plain.configuration() != other.configuration()
+    assert field in repr(other)
+    assert eval(repr(other), NAMES) == other
+    assert eval(repr(plain), NAMES) == plain
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_with_budget_changes_the_budget_alone(name):
-    attack = ATTACKS[name](steps=7, objective=Margin(), seed=3)
-    other = attack.with_budget(BUDGETS[name])
-    assert other.budget == BUDGETS[name]
+    attack = ATTACKS[name](objective=Margin(), seed=3)
+    other = attack.with_budget(budget_of(name))
+    assert other.budget == budget_of(name)
     assert attack.budget != other.budget
     assert other.with_budget(attack.budget) == attack
 
@@ -57,7 +89,7 @@ def test_configuration_is_plain_and_complete(name):
     configuration = ATTACKS[name]().configuration()
     assert json.loads(json.dumps(configuration)) == configuration
     assert configuration["name"] == name
-    assert configuration["objective"] == "CrossEntropy()"
+    assert configuration["objective"] == repr(ATTACKS[name]().objective)
     assert {field.name for field in dataclasses.fields(ATTACKS[name])} <= set(configuration)
 
 
@@ -80,7 +112,7 @@ def test_default_ids_count_from_zero(lab, name):
     victim = lab.curved_victim()
     x = lab.images_in((0.0, 1.0), (6, 1, 8, 8))
     y = lab.answers(victim, x)
-    attack = ATTACKS[name](steps=2)
+    attack = ATTACKS[name](random_start=True)
     assert torch.equal(attack(victim, x, y).images, attack(victim, x, y, torch.arange(6)).images)
     assert not torch.equal(attack(victim, x, y).images, attack(victim, x, y, torch.arange(6) + 1).images)
 
@@ -93,10 +125,24 @@ def test_a_call_asks_the_model_no_more_than_it_says(lab, name):
     x = lab.images_in((0.0, 1.0), (20, 1, 8, 8))
     y = lab.answers(victim, x)
     counting.shown = counting.differentiated = 0
-    result = ATTACKS[name](steps=3)(victim, x, y)
+    steps = 1 if name == "fgsm" else 3
+    result = ATTACKS[name](steps=steps).with_budget(1.1 if name == "bias-field" else 0.01)(victim, x, y)
     assert int(result.forwards.sum()) == counting.shown
     assert int(result.backwards.sum()) == counting.differentiated
-    assert set(result.forwards[result.robust].tolist()) == {1 + 3 + 1}
+    shown, differentiated, at_the_end = PASSES.get(name, (1, 1, 1))
+    assert result.robust.any()
+    assert set(result.forwards[result.robust].tolist()) == {1 + steps * shown + at_the_end}
+    assert set(result.backwards[result.robust].tolist()) == {steps * differentiated}
+
+
+def test_the_same_steps_under_another_name_are_another_attack():
+    assert BIM() != PGD(steps=10, random_start=False)
+    assert BIM().configuration()["name"] == "bim"
+
+
+def test_longer_is_twice_the_steps():
+    assert APGD(eps=0.1, seed=2).longer() == APGD(eps=0.1, seed=2, steps=200)
+    assert FGSM(eps=0.1, norm="l2", seed=2).longer() == BIM(eps=0.1, norm="l2", seed=2, steps=2)
 
 
 def test_importing_attacks_stays_light():

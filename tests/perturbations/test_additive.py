@@ -222,7 +222,7 @@ def test_is_a_value():
         ({"eps": True}, TypeError, "eps must be a number"),
         ({"eps": "0.1"}, TypeError, "eps must be a number"),
         ({"eps": None}, TypeError, "eps must be a number"),
-        ({"eps": 0.1, "norm": "l1"}, ValueError, "norm must be one of linf, l2, got 'l1'"),
+        ({"eps": 0.1, "norm": "l3"}, ValueError, "norm must be one of linf, l2, l1, got 'l3'"),
         ({"eps": 0.1, "norm": math.inf}, TypeError, "norm must be one of"),
     ],
 )
