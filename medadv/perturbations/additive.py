@@ -102,7 +102,8 @@ class Additive:
         changed = add_towards(images, noise.detach(), images).clamp(*bounds)
         slope = noise - noise.detach()
         if self.norm == "l1" and slope.requires_grad:
-            full, empty = changed >= bounds[1], changed <= bounds[0]
+            # As `project` clips it: the sum may lie a rounding error inside.
+            full, empty = noise.detach() >= bounds[1] - images, noise.detach() <= bounds[0] - images
             slope.register_hook(lambda grad: grad.masked_fill((full & (grad > 0)) | (empty & (grad < 0)), 0.0))
         return changed + slope
 

@@ -31,7 +31,9 @@ def project_onto_l1(points: Tensor, low: Tensor, high: Tensor, radius: float) ->
     side = torch.where(points > 0, high.double(), -low.double())
     length = torch.minimum(size, side).sum(dim=1, keepdim=True)
     threshold = torch.where(length > radius, _threshold(size, side, length, radius), torch.zeros_like(length))
-    return points.sign() * torch.minimum((size - threshold).clamp_min(0), side)
+    inside = points.sign() * torch.minimum((size - threshold).clamp_min(0), side)
+    # The sum may be rounded up by some 2^-52 of the points, which is much where the radius is small beside them.
+    return inside * (radius / inside.abs().sum(dim=1, keepdim=True).clamp_min(1e-300)).clamp_max(1)
 
 
 def _threshold(size: Tensor, side: Tensor, length: Tensor, radius: float) -> Tensor:
