@@ -1,25 +1,47 @@
 """How the objective is raised within a budget."""
 
 from medadv.attacks.affine_attack import AffineAttack
+from medadv.attacks.apgd import APGD
 from medadv.attacks.attack import Attack
 from medadv.attacks.bias_field_attack import BiasFieldAttack
+from medadv.attacks.bim import BIM
 from medadv.attacks.chain_attack import ChainAttack
 from medadv.attacks.curve import budget_curve
 from medadv.attacks.deformation_attack import DeformationAttack
+from medadv.attacks.di_fgsm import DIFGSM
+from medadv.attacks.diversity import Diversity
+from medadv.attacks.fgsm import FGSM
 from medadv.attacks.flow_attack import FlowAttack
 from medadv.attacks.frequency_attack import FrequencyAttack
+from medadv.attacks.gradient import Gradient
 from medadv.attacks.intensity_attack import IntensityAttack
+from medadv.attacks.mi_fgsm import MIFGSM
+from medadv.attacks.ni_fgsm import NIFGSM
 from medadv.attacks.pgd import PGD
 from medadv.attacks.randomness import Draw
 from medadv.attacks.result import Result, Status
 from medadv.attacks.search import Search, maximise
+from medadv.attacks.si_ni_fgsm import SINIFGSM
+from medadv.attacks.stabilised import StabilisedMedicalAttack
+from medadv.attacks.ti_fgsm import TIFGSM
+from medadv.attacks.vmi_fgsm import VMIFGSM
 
 # What the command line offers, by name.
 ATTACKS: dict[str, type[Attack]] = {
-    attack.name: attack
-    for attack in (
+    kind.name: kind
+    for kind in (
         PGD,
         BiasFieldAttack,
+        FGSM,
+        BIM,
+        MIFGSM,
+        NIFGSM,
+        SINIFGSM,
+        DIFGSM,
+        TIFGSM,
+        VMIFGSM,
+        APGD,
+        StabilisedMedicalAttack,
         DeformationAttack,
         FlowAttack,
         AffineAttack,
@@ -30,19 +52,31 @@ ATTACKS: dict[str, type[Attack]] = {
 }
 
 __all__ = [
+    "APGD",
     "ATTACKS",
+    "BIM",
+    "DIFGSM",
+    "FGSM",
+    "MIFGSM",
+    "NIFGSM",
     "PGD",
+    "SINIFGSM",
+    "TIFGSM",
+    "VMIFGSM",
     "AffineAttack",
     "Attack",
     "BiasFieldAttack",
     "ChainAttack",
     "DeformationAttack",
+    "Diversity",
     "Draw",
     "FlowAttack",
     "FrequencyAttack",
+    "Gradient",
     "IntensityAttack",
     "Result",
     "Search",
+    "StabilisedMedicalAttack",
     "Status",
     "budget_curve",
     "maximise",

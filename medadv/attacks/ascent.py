@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from medadv.perturbations import Parameters
 
-RULES = ("sign", "l2", "adam")
+RULES = ("sign", "l2", "l1", "adam")
 
 # Kingma and Ba, "Adam: a method for stochastic optimization" (2015).
 _ADAM_DECAY = (0.9, 0.999)
 _ADAM_EPSILON = 1e-8
 
+# Tramer and Boneh, "Adversarial training and robustness for multiple perturbations" (2019): the 99th percentile.
+_SPARSE = 0.01
+
 
 class Ascent:
     """Steps of one length per parameter tensor, row by row; a row with a zero gradient does not move.
 
-    "sign": the sign of each entry. "l2": the direction of the gradient of an example, of length 1. "adam": Adam on
+    "sign": the sign of each entry. "l2": the direction of the gradient of an example, of length 1. "l1": the signs of
+    the one per cent largest entries of an example, at least one, each divided by their number (SLIDE). "adam": Adam on
     gradients that are first scaled to a largest entry of 1 per example (ours: Adam's epsilon is then free of units).
     With momentum > 0 the gradient is replaced by a running sum of gradients, each divided by its L1 norm, that decays
     by `momentum` (MI-FGSM: Dong et al., "Boosting adversarial attacks with momentum", 2018).
 
     Args:
-        rule: "sign", "l2" or "adam".
+        rule: "sign", "l2", "l1" or "adam".
         lengths: length of a step for each parameter tensor, in its units.
         momentum: decay of the running sum, at least 0.
 
@@ -55,6 +61,25 @@ class Ascent:
             for name, values in parameters.items()
         }
 
+    def ahead(self, parameters: Parameters) -> Parameters:
+        """Where the running sum alone would lead in one step, its entries scaled to a mean size of 1.
+
+        The look-ahead of Lin et al., "Nesterov accelerated gradient and scale invariance for adversarial attacks"
+        (2020), with the mean for the sum of the sizes as in the authors' code: else it would be no step at all.
+
+        Args:
+            parameters: tensors [N, ...] float32.
+
+        Returns:
+            New tensors; the same values before the first step.
+        """
+        return {
+            name: values + self.lengths[name] * self.momentum * values[0].numel() * self._memory[name][0]
+            if name in self._memory
+            else values
+            for name, values in parameters.items()
+        }
+
     def keep(self, rows: Tensor) -> None:
         """Forget all rows but these.
 
@@ -68,7 +93,7 @@ class Ascent:
             return self._adam(name, gradient)
         if self.momentum > 0:
             gradient = self._accumulate(name, gradient)
-        return gradient.sign() if self.rule == "sign" else _unit(gradient, order=2)
+        return direction(self.rule, gradient)
 
     def _accumulate(self, name: str, gradient: Tensor) -> Tensor:
         (previous,) = self._memory.get(name, [torch.zeros_like(gradient)])
@@ -85,6 +110,33 @@ class Ascent:
         unbiased_mean = mean / (1 - first**self._steps)
         unbiased_square = square / (1 - second**self._steps)
         return unbiased_mean / (unbiased_square.sqrt() + _ADAM_EPSILON)
+
+
+def direction(rule: str, gradient: Tensor) -> Tensor:
+    """The step of length 1 that a rule without a memory makes of a gradient.
+
+    Args:
+        rule: "sign", "l2" or "l1".
+        gradient: [N, ...] float32.
+
+    Returns:
+        The same shape.
+
+    >>> direction("l1", torch.tensor([[0.5, -2.0, 1.0]]))
+    tensor([[ 0., -1.,  0.]])
+    """
+    if rule == "sign":
+        return gradient.sign()
+    return _unit(gradient, order=2) if rule == "l2" else _sparse(gradient)
+
+
+def _sparse(gradient: Tensor) -> Tensor:
+    size = gradient.abs().flatten(1)
+    count = math.ceil(_SPARSE * size.shape[1])
+    smallest = size.topk(count, dim=1).values[:, -1:]
+    chosen = (size >= smallest) & (size > 0)
+    share = chosen / _positive(chosen.sum(dim=1, keepdim=True).float())
+    return gradient.sign() * share.reshape(gradient.shape)
 
 
 def _unit(gradient: Tensor, order: int) -> Tensor:

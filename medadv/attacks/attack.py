@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
+from medadv.attacks.gradient import Gradient
 from medadv.attacks.result import Result
 from medadv.attacks.search import Search, maximise
 from medadv.models.victim import Victim
@@ -18,7 +19,17 @@ from medadv.perturbations import Perturbation
 Self = TypeVar("Self", bound="Attack")
 Value = str | int | float | bool | None
 
-_OF_THE_SEARCH = ("steps", "step_size", "momentum", "restarts", "random_start", "stop_early", "seed")
+_OF_THE_SEARCH = (
+    "steps",
+    "step_size",
+    "momentum",
+    "adaptive",
+    "gradient",
+    "restarts",
+    "random_start",
+    "stop_early",
+    "seed",
+)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -26,16 +37,20 @@ class Attack(ABC):
     """A perturbation, an objective, a budget and a search, as one value: comparable, hashable, printable.
 
     Args:
-        steps, step_size, momentum, restarts, random_start, stop_early, seed: see `medadv.attacks.search.Search`.
+        steps, step_size, momentum, adaptive, gradient, restarts, random_start, stop_early, seed: see
+            `medadv.attacks.search.Search`.
         objective: what is raised.
     """
 
     name: ClassVar[str]
     budget_field: ClassVar[str]
+    reach: ClassVar[float] = 2.5
 
     steps: int = 20
     step_size: float | None = None
     momentum: float = 0.0
+    adaptive: bool = False
+    gradient: Gradient = field(default_factory=Gradient)
     restarts: int = 1
     random_start: bool = True
     stop_early: bool = True
@@ -69,10 +84,13 @@ class Attack(ABC):
             rule=self.rule,
             step_size=self.step_size,
             momentum=self.momentum,
+            adaptive=self.adaptive,
+            gradient=self.gradient,
             restarts=self.restarts,
             random_start=self.random_start,
             stop_early=self.stop_early,
             seed=self.seed,
+            reach=self.reach,
         )
 
     @property
@@ -92,6 +110,10 @@ class Attack(ABC):
         changes: dict[str, Any] = {self.budget_field: budget}
         return replace(self, **changes)
 
+    def longer(self) -> Attack:
+        """The attack with twice the steps, to see whether it has converged."""
+        return replace(self, steps=2 * self.steps)
+
     def configuration(self) -> dict[str, Value]:
         """Everything that decides the result, by name, in plain values: equal for equal attacks only.
 
@@ -106,7 +128,7 @@ class Attack(ABC):
         Args:
             victim: the model under attack.
             images: [N, C, H, W] or [N, C, D, H, W] float32, inside the victim's bounds.
-            targets: [N] int64, the right classes.
+            targets: [N] int64, the right classes; [N, K] int64 of 0 and 1 where the victim's task is "multilabel".
             ids: [N] int64, numbers of the examples for the random starts; default 0 to N - 1.
 
         Returns:

@@ -22,8 +22,9 @@ class BiasFieldAttack(Attack):
         spacing: distance of control points in voxels, one number or one per axis; None: a quarter of the largest axis.
         smoothness: weight of the mean bending energy that is subtracted from the objective, at least 0.
         per_channel: one field for each channel instead of one for all.
-        rule: "sign", "l2" or "adam".
-        steps, step_size, momentum, restarts, random_start, stop_early, objective, seed: see `Attack`.
+        rule: "sign", "l2", "l1" or "adam".
+        steps, step_size, momentum, adaptive, gradient, restarts, random_start, stop_early, objective, seed: see
+            `Attack`.
 
     Raises:
         TypeError, ValueError: an argument is not what it must be.

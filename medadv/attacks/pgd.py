@@ -11,15 +11,18 @@ from medadv.perturbations import Additive
 
 @dataclass(frozen=True, repr=False)
 class PGD(Attack):
-    """Noise within an L-infinity or L2 ball, raised by projected gradient steps from a random start.
+    """Noise within an L-infinity, L2 or L1 ball, raised by projected gradient steps from a random start.
 
     Madry et al., "Towards deep learning models resistant to adversarial attacks" (2018): sign steps in the L-infinity
-    ball, steps along the gradient in the L2 ball. With momentum > 0 it is MI-FGSM (Dong et al., 2018).
+    ball, steps along the gradient in the L2 ball. In the L1 ball it is SLIDE (Tramer and Boneh, "Adversarial training
+    and robustness for multiple perturbations", 2019), steps along the one per cent largest entries of the gradient,
+    with the exact projection of Croce and Hein (2021).
 
     Args:
         eps: radius of the ball as a fraction of the victim's image range, at least 0.
-        norm: "linf" or "l2" (Euclidean length over all voxels and channels).
-        steps, step_size, momentum, restarts, random_start, stop_early, objective, seed: see `Attack`.
+        norm: "linf", "l2" (Euclidean length over all voxels and channels) or "l1" (sum of the sizes of all changes).
+        steps, step_size, momentum, adaptive, gradient, restarts, random_start, stop_early, objective, seed: see
+            `Attack`.
 
     Raises:
         TypeError, ValueError: an argument is not what it must be.
@@ -47,4 +50,4 @@ class PGD(Attack):
 
     @property
     def rule(self) -> str:
-        return "sign" if self.norm == "linf" else "l2"
+        return {"linf": "sign", "l1": "l1"}.get(self.norm, "l2")

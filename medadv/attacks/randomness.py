@@ -58,6 +58,14 @@ class Draw:
         """
         return self._rows(lambda generator: generator.standard_normal(shape, dtype=np.float32))
 
+    def keep(self, rows: Tensor) -> None:
+        """Draw for these examples only from now on; what they get does not change.
+
+        Args:
+            rows: bool [N].
+        """
+        self.ids = self.ids[rows]
+
     def _rows(self, fill: Callable[[np.random.Generator], NDArray[np.float32]]) -> Tensor:
         counter = np.array([0, 0, self._draws, self.restart], dtype=np.uint64)
         self._draws += 1

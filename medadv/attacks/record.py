@@ -16,7 +16,7 @@ class Record:
         images: [N, C, *S] clean.
         parameters: of the identity.
         loss: [N] at the clean images.
-        predictions: [N] of the clean images.
+        predictions: [N] of the clean images, or [N, K] where an image has several labels.
         wrong: bool [N], already wrong; these rows stay clean.
         forwards: passes already made per image.
     """
@@ -30,7 +30,7 @@ class Record:
         wrong: Tensor,
         forwards: int,
     ) -> None:
-        count = predictions.new_zeros(len(images))
+        count = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         self.images = images.clone()
         self.parameters = {name: values.clone() for name, values in parameters.items()}
         # The clean image itself is no find: the first image that is seen replaces it.
@@ -61,7 +61,7 @@ class Record:
             images: [M, C, *S] as shown to the victim.
             parameters: of these images.
             loss: [M].
-            predictions: [M] int64.
+            predictions: [M] int64, or [M, K] where an image has several labels.
             wrong: bool [M].
         """
         self.forwards[rows] += 1

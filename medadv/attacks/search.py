@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.ascent import RULES, Ascent
-from medadv.attacks.randomness import Draw
+from medadv.attacks.ascent import RULES
+from medadv.attacks.climb import Climb
+from medadv.attacks.gradient import Gradient
 from medadv.attacks.record import Record
 from medadv.attacks.result import Result
 from medadv.models.victim import Victim
-from medadv.objectives import Objective
-from medadv.perturbations import Parameters, Perturbation
+from medadv.objectives.objective import Objective, goals_of
+from medadv.perturbations import Perturbation
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,15 @@ class Search:
 
     Args:
         steps: gradient steps per restart, at least 1.
-        rule: "sign", "l2" or "adam", see `medadv.attacks.ascent.Ascent`.
-        step_size: length of a step as a fraction of the budget's radius, above 0; None: 2.5 / steps, at most 1
-            (2.5 / steps: Madry et al., "Towards deep learning models resistant to adversarial attacks", 2018).
-        momentum: decay of the sum of gradients, at least 0; 0 for rule "adam".
+        rule: "sign", "l2", "l1" or "adam", see `medadv.attacks.ascent.Ascent`.
+        step_size: length of a step as a fraction of the budget's radius, above 0; None: reach / steps, at most 1, or
+            2 where it is adaptive.
+        momentum: decay of the sum of gradients, at least 0; 0 for rule "adam" and adaptive steps.
+        adaptive: halve the length of a step, for each image, where it no longer helps, see
+            `medadv.attacks.adaptive_ascent.AdaptiveAscent`; not for rule "adam".
+        gradient: which gradient is followed, see `medadv.attacks.gradient.Gradient`.
+        reach: how many radii all steps of the default length go together, above 0 (2.5: Madry et al., "Towards deep
+            learning models resistant to adversarial attacks", 2018).
         restarts: how many searches are made for an image that withstands, at least 1.
         random_start: start at random inside the budget, or at the clean image (then one restart only).
         stop_early: images that fooled the victim leave the batch; else the search goes on for the highest objective.
@@ -47,6 +53,9 @@ class Search:
     random_start: bool = True
     stop_early: bool = True
     seed: int = 0
+    adaptive: bool = False
+    gradient: Gradient = field(default_factory=Gradient)
+    reach: float = 2.5
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", _arguments.whole(self.steps, "steps", at_least=1))
@@ -60,13 +69,24 @@ class Search:
         object.__setattr__(self, "seed", _arguments.whole(self.seed, "seed", at_least=0, below=2**64))
         if self.restarts > 1 and not self.random_start:
             raise ValueError(f"restarts must be 1 without random_start, as all would be the same, got {self.restarts}.")
-        if self.momentum > 0 and self.rule == "adam":
-            raise ValueError(f'momentum must be 0 for rule "adam", which has its own, got {self.momentum}.')
+        object.__setattr__(self, "reach", _arguments.real(self.reach, "reach", above=0))
+        _arguments.flag(self.adaptive, "adaptive")
+        if not isinstance(self.gradient, Gradient):
+            raise TypeError(f"gradient must be a Gradient, got {self.gradient!r}.")
+        if self.adaptive and self.rule == "adam":
+            raise ValueError('rule must not be "adam" for adaptive steps, which have lengths of their own.')
+        if self.momentum > 0 and (self.adaptive or self.rule == "adam"):
+            what = "adaptive steps, which have their" if self.adaptive else 'rule "adam", which has its'
+            raise ValueError(f"momentum must be 0 for {what} own, got {self.momentum}.")
+        if self.gradient.nesterov and self.momentum == 0:
+            raise ValueError("momentum must be above 0 for a nesterov gradient, which looks ahead along it, got 0.")
 
     @property
     def step_length(self) -> float:
         """The length of a step as a fraction of the budget's radius."""
-        return min(2.5 / self.steps, 1.0) if self.step_size is None else self.step_size
+        if self.step_size is not None:
+            return self.step_size
+        return 2.0 if self.adaptive else min(self.reach / self.steps, 1.0)
 
 
 def maximise(
@@ -82,6 +102,7 @@ def maximise(
     """Raise objective - penalty for each image, inside the budget of the perturbation.
 
     Gradients go to the parameters of the perturbation alone. Images that the victim gets wrong already are left out.
+    An image is fooled when the victim's answer is wrong, or that which the objective has as its goal.
 
     Args:
         search: how.
@@ -89,7 +110,7 @@ def maximise(
         objective: what is raised.
         victim: the model; its images and targets must have passed `Victim.check`.
         images: [N, C, *S] float32.
-        targets: [N] int64.
+        targets: [N] int64, or [N, K] where the victim's task is "multilabel".
         ids: [N] int64, the numbers of the examples for the random starts.
         clean_logits: [N, K], the victim's logits of `images` where they are known; else one more forward pass.
 
@@ -115,8 +136,9 @@ def maximise(
             logits = victim(images) if clean_logits is None else clean_logits.detach()
             loss = objective(logits, targets) - perturbation.penalty(images, identity)
         wrong = ~victim.correct(logits, targets)
+        goals = goals_of(objective, logits, targets)
         record = Record(images, identity, loss, victim.task.predict(logits), wrong, forwards=0 if known else 1)
-        climb = _Climb(search, perturbation, objective, victim, images, targets, ids, record)
+        climb = Climb(search, perturbation, objective, victim, images, targets, ids, logits, goals, record)
         rows = (~wrong).nonzero().flatten()
         for restart in range(search.restarts):
             if len(rows) == 0:
@@ -125,86 +147,3 @@ def maximise(
             if search.stop_early:
                 rows = rows[~record.fooled[rows]]
         return record.result(perturbation.distance(images, record.parameters, victim.bounds))
-
-
-@dataclass(frozen=True)
-class _Climb:
-    """One restart after the other on the rows of a batch that still withstand."""
-
-    search: Search
-    perturbation: Perturbation
-    objective: Objective
-    victim: Victim
-    images: Tensor
-    targets: Tensor
-    ids: Tensor
-    record: Record
-
-    def run(self, restart: int, rows: Tensor) -> None:
-        search, bounds = self.search, self.victim.bounds
-        images = self.images[rows]
-        parameters = self._start(restart, rows, images)
-        lengths = {name: search.step_length * radius for name, radius in self.perturbation.radii(bounds).items()}
-        ascent = Ascent(search.rule, lengths, search.momentum)
-        for step in range(search.steps):
-            parameters = {name: values.detach().requires_grad_() for name, values in parameters.items()}
-            value, wrong = self._look(step, rows, images, parameters)
-            going = ~wrong if search.stop_early else torch.ones_like(wrong)
-            if not bool(going.any()):
-                return
-            gradients = self._gradients(step, rows, value, going, parameters)
-            if not bool(going.all()):
-                rows, images = rows[going], images[going]
-                parameters = {name: values[going] for name, values in parameters.items()}
-                gradients = {name: values[going] for name, values in gradients.items()}
-                ascent.keep(going)
-            parameters = {name: values.detach() for name, values in parameters.items()}
-            parameters = self.perturbation.project(images, ascent.move(parameters, gradients), bounds)
-        with torch.no_grad():
-            self._look(search.steps, rows, images, parameters)
-
-    def _start(self, restart: int, rows: Tensor, images: Tensor) -> Parameters:
-        if not self.search.random_start:
-            return self.perturbation.identity(images)
-        draw = Draw(self.search.seed, self.ids[rows], restart)
-        return self.perturbation.random(images, draw, self.victim.bounds)
-
-    def _look(self, step: int, rows: Tensor, images: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor]:
-        """Show the images to the victim and write down what it says: the value that is raised, and who is fooled."""
-        changed = self.perturbation.apply(images, parameters, self.victim.bounds)
-        logits = self.victim(changed)
-        targets = self.targets[rows]
-        value = self.objective(logits, targets) - self.perturbation.penalty(images, parameters)
-        self._refuse_not_finite("the objective", value, step, rows)
-        wrong = ~self.victim.correct(logits.detach(), targets)
-        predictions = self.victim.task.predict(logits.detach())
-        self.record.see(rows, step, changed, parameters, value, predictions, wrong)
-        return value, wrong
-
-    def _gradients(
-        self, step: int, rows: Tensor, value: Tensor, going: Tensor, parameters: Parameters
-    ) -> dict[str, Tensor]:
-        if not value.requires_grad:
-            raise ValueError(_NO_GRADIENT)
-        # Rows that are done weigh nothing, so that no gradient is taken for them.
-        gradients = torch.autograd.grad(value[going].sum(), list(parameters.values()), allow_unused=True)
-        found: dict[str, Tensor] = {}
-        for name, gradient in zip(parameters, gradients, strict=True):
-            if gradient is None:
-                raise ValueError(_NO_GRADIENT)
-            self._refuse_not_finite("the gradient", gradient.flatten(1).abs().amax(dim=1), step, rows)
-            found[name] = gradient
-        self.record.backwards[rows[going]] += 1
-        return found
-
-    def _refuse_not_finite(self, what: str, values: Tensor, step: int, rows: Tensor) -> None:
-        bad = ~torch.isfinite(values.detach())
-        if bool(bad.any()):
-            example = int(self.ids[rows[bad][0]])
-            raise ValueError(f"{what} must be finite, got NaN or infinity for example {example} at step {step}.")
-
-
-_NO_GRADIENT = (
-    "the model must give a gradient to its input, but its logits do not depend on the images in a way that autograd "
-    "can follow (detach, no_grad, or a step such as argmax)."
-)

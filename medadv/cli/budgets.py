@@ -8,10 +8,22 @@ from dataclasses import dataclass
 
 from medadv.cli.errors import InputError
 
+_RADII = (1 / 255, 2 / 255, 4 / 255, 8 / 255)
+
 # The keys are the names of medadv.attacks.ATTACKS, which cannot be asked without importing torch.
 DEFAULT_BUDGETS: dict[str, tuple[float, ...]] = {
-    "pgd": (1 / 255, 2 / 255, 4 / 255, 8 / 255),
+    "pgd": _RADII,
     "bias-field": (1.1, 1.2, 1.3, 1.5),
+    "fgsm": _RADII,
+    "bim": _RADII,
+    "mi-fgsm": _RADII,
+    "ni-fgsm": _RADII,
+    "si-ni-fgsm": _RADII,
+    "di-fgsm": _RADII,
+    "ti-fgsm": _RADII,
+    "vmi-fgsm": _RADII,
+    "apgd": _RADII,
+    "stabilised": _RADII,
     "deformation": (0.5, 1.0, 2.0, 4.0),
     "flow": (0.25, 0.5, 1.0, 2.0),
     "affine": (0.25, 0.5, 0.75, 1.0),

@@ -30,6 +30,7 @@ TRAINING_IMAGES = 1000
 TEST_IMAGES = 200
 EPOCHS = 15
 SIZE = 64  # pixels
+_ATTACKS = ("pgd", "bias-field")
 NETWORK = "medadv.cli.demo:phantom_network"
 _ATTACKS = ("pgd", "bias-field")
 # Shares of the whole time, measured on two cores.

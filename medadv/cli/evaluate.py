@@ -42,7 +42,7 @@ class Options:
     split: str
     budgets: dict[str, tuple[float, ...]]
     out: Path
-    steps: int
+    steps: int | None
     restarts: int
     seed: int
     task: str
@@ -67,7 +67,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--attack", "attacks", multiple=True, required=True, help=f"{', '.join(DEFAULT_BUDGETS)}; repeatable.")
 @click.option("--budget", "budgets", multiple=True, metavar="[ATTACK=]V,V,...", help="Such as pgd=1/255,2/255.")
 @click.option("--out", required=True, type=_PATH, help="Folder for the results; must not exist yet.")
-@click.option("--steps", type=_WHOLE, default=20, show_default=True, help="Gradient steps of each attack.")
+@click.option("--steps", type=_WHOLE, help="Gradient steps of each attack; default: its own, 20 for pgd.")
 @click.option("--restarts", type=_WHOLE, default=1, show_default=True, help="Random starts of each attack.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--task", type=click.Choice(["multiclass", "binary"]), default="multiclass", show_default=True)
@@ -148,10 +148,8 @@ def _evaluation(options: Options, data: ImageSet) -> Evaluation:
     from medadv.sweep.plan import Curve, Evaluation
 
     victim = Victim(_model(options), task=options.task)
-    curves = tuple(
-        Curve(ATTACKS[name](steps=options.steps, restarts=options.restarts), budgets)
-        for name, budgets in options.budgets.items()
-    )
+    given: dict[str, Any] = {"restarts": options.restarts} | ({} if options.steps is None else {"steps": options.steps})
+    curves = tuple(Curve(ATTACKS[name](**given), budgets) for name, budgets in options.budgets.items())
     evaluation = Evaluation(victim, options.model, data, str(options.data), curves, seed=options.seed)
     try:
         _ = evaluation.logits

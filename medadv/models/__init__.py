@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from medadv.models.fingerprint import model_sha256
     from medadv.models.residual_network import ResidualNetwork
     from medadv.models.source import load_model
-    from medadv.models.task import Binary, Multiclass, Task
+    from medadv.models.task import Binary, Multiclass, Multilabel, Task
     from medadv.models.victim import Victim
 
 _HOMES = {
     "Binary": "task",
     "Multiclass": "task",
+    "Multilabel": "task",
     "ResidualNetwork": "residual_network",
     "Task": "task",
     "UntrustedFile": "checkpoint",
@@ -28,6 +29,7 @@ _HOMES = {
 __all__ = [
     "Binary",
     "Multiclass",
+    "Multilabel",
     "ResidualNetwork",
     "Task",
     "UntrustedFile",

@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-# A one-logit model cannot be told from a one-probability model by a few outputs alone.
-_IMAGES_TO_JUDGE_ONE_OUTPUT = 16
+# Logits of single answers cannot be told from probabilities by a few outputs alone.
+_OUTPUTS_TO_JUDGE = 16
 
 
 @runtime_checkable
@@ -22,7 +22,7 @@ class Task(Protocol):
         ...
 
     def logits(self, outputs: Tensor) -> Tensor:
-        """Class logits [N, K >= 2] float32 from what the module returned."""
+        """Logits [N, K] float32 from what the module returned."""
         ...
 
     def check_outputs(self, outputs: Tensor, count: int) -> None:
@@ -34,7 +34,7 @@ class Task(Protocol):
         ...
 
     def check_labels(self, targets: Tensor, num_classes: int) -> None:
-        """Raise if a label names no class."""
+        """Raise if a label names no class, or there is not one for each."""
         ...
 
     def predict(self, logits: Tensor) -> Tensor:
@@ -55,7 +55,10 @@ class _OneLabel:
         if targets.dtype != torch.int64:
             raise TypeError(f"targets must be int64 class numbers, got {targets.dtype}.")
         if tuple(targets.shape) != (count,):
-            raise ValueError(f"targets must have shape [{count}], one label per image, got {list(targets.shape)}.")
+            hint = ': several labels per image are task="multilabel"' if targets.ndim == 2 else ""
+            raise ValueError(
+                f"targets must have shape [{count}], one label per image, got {list(targets.shape)}{hint}."
+            )
 
     def check_labels(self, targets: Tensor, num_classes: int) -> None:
         low, high = int(targets.min()), int(targets.max())
@@ -123,14 +126,68 @@ class Binary(_OneLabel):
             )
         if outputs.numel() == 2 * count and outputs.ndim == 2 and outputs.shape[1] == 2:
             _refuse_probabilities(outputs)
-        elif count >= _IMAGES_TO_JUDGE_ONE_OUTPUT and bool(((outputs >= 0) & (outputs <= 1)).all()):
-            raise ValueError(
-                f"the model must return logits, but its outputs for all {count} images lie in [0, 1] "
-                "like probabilities: remove the final sigmoid."
-            )
+        else:
+            _refuse_sigmoid(outputs)
 
 
-TASKS: dict[str, type[Multiclass] | type[Binary]] = {"multiclass": Multiclass, "binary": Binary}
+@dataclass(frozen=True)
+class Multilabel:
+    """K findings that are each there or not; the module returns logits [N, K], targets are [N, K] of 0 and 1.
+
+    A finding is predicted where its logit is above 0. The answer to an image is right only if all K findings are, so
+    an attack succeeds as soon as one of them is wrong (the subset accuracy of the literature, its strictest measure).
+
+    >>> Multilabel().predict(torch.tensor([[-1.0, 2.0, 1.0]]))
+    tensor([[0, 1, 1]])
+    """
+
+    @property
+    def name(self) -> str:
+        return "multilabel"
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        return outputs.float()
+
+    def check_outputs(self, outputs: Tensor, count: int) -> None:
+        if outputs.ndim != 2 or outputs.shape[0] != count or outputs.shape[1] == 0:
+            raise ValueError(f"the model must return logits [{count}, labels], got shape {list(outputs.shape)}.")
+        _refuse_sigmoid(outputs)
+
+    def check_targets(self, targets: Tensor, count: int) -> None:
+        if not isinstance(targets, Tensor):
+            raise TypeError(f"targets must be a torch.Tensor, got {type(targets).__name__}.")
+        if targets.dtype != torch.int64:
+            raise TypeError(f"targets must be int64, 0 or 1 for each label, got {targets.dtype}.")
+        if targets.ndim != 2 or len(targets) != count:
+            raise ValueError(f"targets must have shape [{count}, labels], got {list(targets.shape)}.")
+
+    def check_labels(self, targets: Tensor, num_classes: int) -> None:
+        if targets.shape[1] != num_classes:
+            raise ValueError(f"targets must have {num_classes} labels per image, as the model, got {targets.shape[1]}.")
+        low, high = int(targets.min()), int(targets.max())
+        if low < 0 or high > 1:
+            raise ValueError(f"targets must be 0 or 1 for each label, got {low if low < 0 else high}.")
+
+    def predict(self, logits: Tensor) -> Tensor:
+        return (logits > 0).long()
+
+    def correct(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return (self.predict(logits) == targets).all(dim=1)
+
+
+TASKS: dict[str, type[Multiclass] | type[Binary] | type[Multilabel]] = {
+    "multiclass": Multiclass,
+    "binary": Binary,
+    "multilabel": Multilabel,
+}
+
+
+def _refuse_sigmoid(outputs: Tensor) -> None:
+    if outputs.numel() >= _OUTPUTS_TO_JUDGE and bool(((outputs >= 0) & (outputs <= 1)).all()):
+        raise ValueError(
+            f"the model must return logits, but its outputs for all {len(outputs)} images lie in [0, 1] "
+            "like probabilities: remove the final sigmoid."
+        )
 
 
 def _refuse_probabilities(outputs: Tensor) -> None:

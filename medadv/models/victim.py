@@ -21,7 +21,7 @@ class Victim:
 
     Args:
         module: the network, in ``eval()`` mode, from images [N, C, H, W] or [N, C, D, H, W] to logits.
-        task: "multiclass", "binary", or a `Task`.
+        task: "multiclass", "binary", "multilabel", or a `Task`.
         bounds: lowest and highest possible value of an image, in image units: (0, 1), or (-1024, 3071) for CT.
             Compared with images in float32. Budgets are fractions of high - low.
         mean: subtracted from the image before the module sees it, in image units; one number or one per channel.
@@ -75,7 +75,7 @@ class Victim:
             images: [N, C, *S] float32, inside `bounds`; not checked here (see `check`).
 
         Returns:
-            Logits [N, K], K >= 2, float32. One logit z of a binary model becomes [0, z].
+            Logits [N, K] float32; one logit z of a binary model becomes [0, z], so that K >= 2 but for findings.
         """
         logits = self.task.logits(self._outputs(images))
         self.num_classes = logits.shape[1]
@@ -86,7 +86,7 @@ class Victim:
 
         Args:
             logits: [N, K] of this victim.
-            targets: [N] int64.
+            targets: [N] int64, or [N, K] where the task is "multilabel".
 
         Returns:
             bool [N].
@@ -98,7 +98,7 @@ class Victim:
 
         Args:
             images: [N, C, H, W] or [N, C, D, H, W] float32, finite, inside `bounds`, N >= 1.
-            targets: [N] int64 class numbers on the device of the images.
+            targets: [N] int64 class numbers on the device of the images; [N, K] int64 of 0 and 1 for "multilabel".
 
         Raises:
             TypeError, ValueError: one sentence on what is wrong: type, dtype, shape, values outside the bounds, not

@@ -1,9 +1,31 @@
 """What an attack raises: one number per image, higher is worse for the victim."""
 
 from medadv.objectives.cross_entropy import CrossEntropy
+from medadv.objectives.dlr import DLR, TargetedDLR
 from medadv.objectives.margin import Margin
-from medadv.objectives.objective import Objective
+from medadv.objectives.objective import Objective, Situated, Situation
+from medadv.objectives.stabilised import Gaussian, Stabilised
+from medadv.objectives.targeted import Targeted
 
-OBJECTIVES: dict[str, type[CrossEntropy] | type[Margin]] = {"cross-entropy": CrossEntropy, "margin": Margin}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "cross-entropy": CrossEntropy,
+    "margin": Margin,
+    "dlr": DLR,
+    "targeted-dlr": TargetedDLR,
+    "targeted": Targeted,
+    "stabilised": Stabilised,
+}
 
-__all__ = ["OBJECTIVES", "CrossEntropy", "Margin", "Objective"]
+__all__ = [
+    "DLR",
+    "OBJECTIVES",
+    "CrossEntropy",
+    "Gaussian",
+    "Margin",
+    "Objective",
+    "Situated",
+    "Situation",
+    "Stabilised",
+    "Targeted",
+    "TargetedDLR",
+]

@@ -10,25 +10,31 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Margin:
-    """Largest logit of a wrong class minus the logit of the target: above 0 exactly where the victim is wrong.
+    """How far the victim is from a wrong answer, in logits: above 0 exactly where it is wrong.
 
-    The objective f6 of Carlini and Wagner, "Towards evaluating the robustness of neural networks" (2017), no floor.
+    One class per image: largest logit of a wrong class minus the logit of the target, the objective f6 of Carlini and
+    Wagner, "Towards evaluating the robustness of neural networks" (2017), no floor. Several labels: the logit of the
+    label that is nearest to being wrong, or furthest beyond, with its sign turned where the label is 1 (ours).
 
     >>> import torch
     >>> Margin()(torch.tensor([[3.0, 1.0, 2.5]]), torch.tensor([0]))
     tensor([-0.5000])
+    >>> Margin()(torch.tensor([[3.0, 1.0, -2.5]]), torch.tensor([[1, 1, 0]]))
+    tensor([-1.])
     """
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The margin.
 
         Args:
-            logits: [N, K] float32, K >= 2.
-            targets: [N] int64.
+            logits: [N, K] float32; K >= 2 where targets are classes.
+            targets: [N] int64 class numbers, or [N, K] int64 of 0 and 1.
 
         Returns:
             [N] float32.
         """
+        if targets.ndim == 2:
+            return (logits * (1 - 2 * targets)).amax(dim=1)
         column = targets.unsqueeze(1)
         wrong = logits.scatter(1, column, -math.inf).amax(dim=1)
         return wrong - logits.gather(1, column).squeeze(1)

@@ -1,4 +1,4 @@
-"""Additive noise within an L-infinity or L2 ball."""
+"""Additive noise within an L-infinity, L2 or L1 ball."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
+from medadv.perturbations.l1_ball import project_onto_l1
 from medadv.perturbations.motion import share_of
 from medadv.perturbations.perturbation import Bounds, Draw, Parameters
 from medadv.perturbations.rounding import add_towards, float32_at_most
 
-NORMS = ("linf", "l2")
+NORMS = ("linf", "l2", "l1")
 
 # Rounding a scaled vector to float32 changes its length by at most 2^-24 of it; twice that is on the safe side.
 _SHRINK = 1.0 - 2.0**-23
@@ -23,14 +24,14 @@ class Additive:
     """x + noise, clipped to the image bounds, with the length of the change limited.
 
     The budget holds for the returned float32 image to the last bit: the largest change of a voxel ("linf"), or the
-    Euclidean length of the change over all voxels and channels ("l2"), is at most eps (high - low), in exact
-    arithmetic, and so also when ``image - x`` is computed in float32 and compared with that product as a Python float
-    or as a float32 ("linf"), or when the length is computed in float64 ("l2"). It is kept by construction: the radius
-    is a float32 rounded down, and x + noise rounds towards x.
+    Euclidean length of the change over all voxels and channels ("l2"), or the sum of the changes' absolute values
+    ("l1"), is at most eps (high - low), in exact arithmetic, and so also when ``image - x`` is computed in float32 and
+    compared with that product as a Python float or as a float32 ("linf"), or when the length is computed in float64
+    ("l2", "l1"). It is kept by construction: the radius is a float32 rounded down, and x + noise rounds towards x.
 
     Args:
         eps: radius as a fraction of high - low, at least 0.
-        norm: "linf" or "l2".
+        norm: "linf", "l2" or "l1".
 
     Raises:
         TypeError, ValueError: an argument is not what it must be.
@@ -75,17 +76,21 @@ class Additive:
         radius = self._radius(bounds)
         if self.norm == "linf":
             return self.project(images, {"noise": draw.uniform(shape) * radius}, bounds)
+        if self.norm == "l1":
+            return self.project(images, {"noise": _in_l1_ball(draw, shape, radius)}, bounds)
         direction = draw.normal(shape).double()
         volume = (draw.uniform((1,)).double() + 1) / 2
         length = radius * volume ** (1 / direction[0].numel())
-        noise = direction * _per_image(length.flatten() / _euclidean(direction).clamp_min(1e-300), images.ndim)
+        noise = direction * _per_image(length.flatten() / self._length(direction).clamp_min(1e-300), images.ndim)
         return self.project(images, {"noise": noise.float()}, bounds)
 
     def apply(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Tensor:
         """x + noise, rounded towards x and clipped to the bounds.
 
         The gradient to noise and image is the identity, also where the sum is rounded or clipped: noise that was
-        projected is clipped by a rounding error at most.
+        projected is clipped by a rounding error at most. Only for "l1" the gradient to the noise is zero where the
+        image is at a bound and the gradient leads beyond, so that a step along the few largest entries of the gradient
+        is not spent on voxels that are full.
 
         Args:
             images: [N, C, *S] float32 inside `bounds`.
@@ -98,11 +103,17 @@ class Additive:
         noise = parameters["noise"]
         with torch.no_grad():
             changed = add_towards(images, noise, images).clamp(*bounds)
-        straight = noise + images if images.requires_grad else noise
-        return changed + (straight - straight.detach())
+        slope = noise - noise.detach()
+        if self.norm == "l1" and slope.requires_grad:
+            # As `project` clips it: the sum may lie a rounding error inside.
+            full, empty = noise.detach() >= bounds[1] - images, noise.detach() <= bounds[0] - images
+            slope.register_hook(lambda grad: grad.masked_fill((full & (grad > 0)) | (empty & (grad < 0)), 0.0))
+        return changed + slope + (images - images.detach() if images.requires_grad else 0)
 
     def project(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Parameters:
-        """Noise inside the bounds and the ball: clipped ("linf"), or clipped to the bounds, then shortened ("l2").
+        """Noise inside the bounds and the ball.
+
+        Clipped ("linf"); clipped to the bounds, then shortened ("l2"); or the nearest noise inside both ("l1").
 
         Args:
             images: [N, C, *S] float32 inside `bounds`.
@@ -117,7 +128,9 @@ class Additive:
         radius = self._radius(bounds)
         if self.norm == "linf":
             return {"noise": noise.clamp(-radius, radius)}
-        length = _euclidean(noise)
+        if self.norm == "l1":
+            return {"noise": self._into_l1_ball(images, parameters["noise"].detach(), noise, bounds)}
+        length = self._length(noise)
         shrink = torch.where(length > radius, radius * _SHRINK / length, torch.ones_like(length))
         return {"noise": (noise * _per_image(shrink, images.ndim)).float()}
 
@@ -145,8 +158,7 @@ class Additive:
             [N] float64, at most `eps` for projected parameters.
         """
         change = self.apply(images, parameters, bounds).detach().double() - images.double()
-        length = change.abs().flatten(1).amax(dim=1) if self.norm == "linf" else _euclidean(change)
-        return length / (bounds[1] - bounds[0])
+        return self._length(change) / (bounds[1] - bounds[0])
 
     def radii(self, bounds: Bounds) -> dict[str, float]:
         """The radius of the ball.
@@ -167,6 +179,20 @@ class Additive:
         """The same with `factor` times the radius."""
         return replace(self, eps=self.eps * factor)
 
+    def _into_l1_ball(self, images: Tensor, noise: Tensor, clipped: Tensor, bounds: Bounds) -> Tensor:
+        radius = self._radius(bounds)
+        low, high = ((bound - images).flatten(1) for bound in bounds)
+        inside = project_onto_l1(noise.flatten(1), low, high, radius * _SHRINK).reshape(noise.shape)
+        fits = self._length(clipped) <= radius
+        return torch.where(_per_image(fits, images.ndim), clipped, _towards_zero(inside))
+
+    def _length(self, change: Tensor) -> Tensor:
+        if self.norm == "linf":
+            return change.abs().flatten(1).amax(dim=1)
+        order = 2 if self.norm == "l2" else 1
+        length: Tensor = torch.linalg.vector_norm(change.flatten(1), ord=order, dim=1, dtype=torch.float64)
+        return length
+
     def _radius(self, bounds: Bounds) -> float:
         scale = bounds[1] - bounds[0]
         radius = float32_at_most(self.eps * scale)
@@ -174,9 +200,21 @@ class Additive:
         return radius if radius / scale <= self.eps else float32_at_most(radius * (1 - 2.0**-30))
 
 
-def _euclidean(images: Tensor) -> Tensor:
-    length: Tensor = torch.linalg.vector_norm(images.flatten(1), dim=1, dtype=torch.float64)
-    return length
+def _in_l1_ball(draw: Draw, shape: tuple[int, ...], radius: float) -> Tensor:
+    """Uniform in the ball: exponential numbers, one more of them than voxels, over their sum; signs at random."""
+    sizes, rest, signs = draw.uniform(shape), draw.uniform((1,)), draw.uniform(shape)
+    sizes, rest = (-((1 - values.double()) / 2).log() for values in (sizes, rest))
+    total = sizes.flatten(1).sum(dim=1) + rest.flatten()
+    share = sizes / _per_image(total.clamp_min(1e-300), sizes.ndim)
+    return (radius * share * torch.where(signs < 0, -1.0, 1.0)).float()
+
+
+def _towards_zero(values: Tensor) -> Tensor:
+    """Float64 to the float32 neighbour that is no larger in size."""
+    nearest = values.float()
+    return torch.where(
+        nearest.double().abs() > values.abs(), torch.nextafter(nearest, torch.zeros_like(nearest)), nearest
+    )
 
 
 def _per_image(values: Tensor, ndim: int) -> Tensor:

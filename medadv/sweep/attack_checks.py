@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from math import isinf
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from medadv.attacks import Draw
+from medadv.attacks import Draw, Gradient
 from medadv.sweep.constraint import result_violations, shows_in_images, spent, violations
 from medadv.sweep.plan import Curve, Evaluation
 from medadv.sweep.result_checks import read_points
@@ -23,6 +24,15 @@ from medadv.sweep.store import Store
 TOLERANCE = 0.05  # of the sample
 _DRAWS = 10  # of random changes per image
 _DRAW_NUMBER = 2**32  # beyond the restarts of any attack, so that no draw is one of its random starts
+_SINGLE_STEP: dict[str, Any] = {
+    "steps": 1,
+    "step_size": 1.0,
+    "momentum": 0.0,
+    "adaptive": False,
+    "gradient": Gradient(),
+    "restarts": 1,
+    "random_start": False,
+}
 _LEVELS = {8: 255, 16: 65535}
 
 
@@ -56,7 +66,7 @@ def single_step(probes: Sequence[Probe], sample: Sample) -> Finding:
     parts = []
     passed = True
     for each in probes:
-        single = replace(each.attack, steps=1, step_size=1.0, restarts=1, random_start=False, momentum=0.0)
+        single = replace(each.attack, **_SINGLE_STEP)
         broken = sample.attack(single).success
         more = int((broken & each.result.robust).sum())
         passed = passed and int(broken.sum()) <= len(each.broken) and more <= TOLERANCE * len(sample)
@@ -82,8 +92,7 @@ def converged(probes: Sequence[Probe], sample: Sample) -> Finding:
     for each in probes:
         more = 0
         if len(each.survivors):
-            longer = replace(each.attack, steps=2 * each.attack.steps)
-            more = int(sample.attack(longer, each.survivors).success.sum())
+            more = int(sample.attack(each.attack.longer(), each.survivors).success.sum())
         passed = passed and more <= TOLERANCE * len(sample)
         parts.append(
             f"{each}: {_steps(each)} break {len(each.broken)} of {len(sample)} images, twice as many break {more} more"

@@ -125,7 +125,7 @@ def _used_on_images(attack: Attack, clean: Images, changed: Images, bounds: tupl
     after = changed.astype(np.float64).reshape(len(changed), -1) - bounds[0]
     perturbation: Any = attack.perturbation
     if isinstance(perturbation, Additive):
-        order = np.inf if perturbation.norm == "linf" else 2
+        order = {"linf": np.inf, "l2": 2, "l1": 1}[perturbation.norm]
         length: Used = np.linalg.norm(after - before, ord=order, axis=1)
         return length / (bounds[1] - bounds[0])
     if isinstance(perturbation, SplineBiasField):

@@ -6,35 +6,17 @@ import sys
 import pytest
 import torch
 
-from medadv.attacks import (
-    PGD,
-    AffineAttack,
-    BiasFieldAttack,
-    ChainAttack,
-    DeformationAttack,
-    FlowAttack,
-    FrequencyAttack,
-    IntensityAttack,
-)
+from medadv import attacks, objectives, perturbations
+from medadv.attacks import APGD, ATTACKS, BIM, FGSM, PGD, BiasFieldAttack, Gradient
 from medadv.objectives import CrossEntropy, Margin
-from medadv.perturbations import Additive, SplineBiasField, SplineDeformation  # noqa: F401  (what a repr names)
 
-# Every attack, and a budget that is not its default.
-BUDGETS = {
-    PGD: 0.05,
-    BiasFieldAttack: 1.2,
-    DeformationAttack: 1.0,
-    FlowAttack: 0.25,
-    AffineAttack: 0.5,
-    IntensityAttack: 1.1,
-    FrequencyAttack: 5.0,
-    ChainAttack: 0.5,
-}
-EVERY = pytest.mark.parametrize("kind", BUDGETS, ids=lambda kind: kind.name)
+NAMES = {**vars(attacks), **vars(objectives), **vars(perturbations)}
 CHANGES = {
     "steps": 7,
     "step_size": 0.125,
     "momentum": 0.5,
+    "adaptive": True,
+    "gradient": Gradient(translation=1.0),
     "restarts": 2,
     "random_start": False,
     "stop_early": False,
@@ -43,41 +25,84 @@ CHANGES = {
 }
 
 
-@EVERY
-def test_attacks_are_values(kind):
+# Forward and backward passes per step, and forward passes at the end, of those that differ from (1, 1, 1).
+PASSES = {
+    "ni-fgsm": (2, 1, 1),
+    "si-ni-fgsm": (6, 5, 1),
+    "di-fgsm": (2, 1, 1),
+    "vmi-fgsm": (21, 21, 1),
+    "stabilised": (2, 1, 2),
+}
+
+
+def changed(name, field):
+    """The attack with another value of a field, and with what that needs to be allowed."""
+    needs = {"restarts": {"random_start": True}, "adaptive": {"momentum": 0.0, "gradient": Gradient()}}.get(field, {})
+    value = CHANGES[field]
+    if isinstance(value, bool):
+        value = not getattr(ATTACKS[name](), field)
+    if name == "apgd" and field == "momentum":
+        needs = {"adaptive": False}
+    return ATTACKS[name](**{**needs, field: value})
+
+
+# Budgets that are not the default; of noise 0.05.
+BUDGETS = {
+    "bias-field": 1.1,
+    "deformation": 1.0,
+    "flow": 0.25,
+    "affine": 0.5,
+    "intensity": 1.05,
+    "frequency": 5.0,
+    "chain": 0.25,
+}
+
+
+def budget_of(name):
+    return BUDGETS.get(name, 0.05)
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attacks_are_values(name):
+    kind = ATTACKS[name]
+    assert kind.name == name
     assert kind() == kind()
     assert len({kind(), kind(), kind(seed=1)}) == 2
     with pytest.raises(dataclasses.FrozenInstanceError):
         kind().steps = 3
 
 
-@EVERY
+@pytest.mark.parametrize("name", ATTACKS)
 @pytest.mark.parametrize("field", CHANGES)
-def test_every_field_shows_in_equality_repr_and_configuration(kind, field):
-    plain, changed = kind(), kind(**{field: CHANGES[field]})
-    assert plain != changed
-    assert plain.configuration() != changed.configuration()
-    assert field in repr(changed)
-    assert eval(repr(changed)) == changed
-    assert eval(repr(plain)) == plain
+def test_every_field_shows_in_equality_repr_and_configuration(name, field):
+    if (name, field) == ("fgsm", "steps"):
+        with pytest.raises(ValueError, match="steps must be 1 for FGSM, got 7: more of them are BIM"):
+            FGSM(steps=7)
+        return
+    plain, other = ATTACKS[name](), changed(name, field)
+    assert plain != other
+    assert plain.configuration() != other.configuration()
+    assert field in repr(other)
+    assert eval(repr(other), NAMES) == other
+    assert eval(repr(plain), NAMES) == plain
 
 
-@EVERY
-def test_with_budget_changes_the_budget_alone(kind):
-    attack = kind(steps=7, objective=Margin(), seed=3)
-    other = attack.with_budget(BUDGETS[kind])
-    assert other.budget == BUDGETS[kind]
+@pytest.mark.parametrize("name", ATTACKS)
+def test_with_budget_changes_the_budget_alone(name):
+    attack = ATTACKS[name](objective=Margin(), seed=3)
+    other = attack.with_budget(budget_of(name))
+    assert other.budget == budget_of(name)
     assert attack.budget != other.budget
     assert other.with_budget(attack.budget) == attack
 
 
-@EVERY
-def test_configuration_is_plain_and_complete(kind):
-    configuration = kind().configuration()
+@pytest.mark.parametrize("name", ATTACKS)
+def test_configuration_is_plain_and_complete(name):
+    configuration = ATTACKS[name]().configuration()
     assert json.loads(json.dumps(configuration)) == configuration
-    assert configuration["name"] == kind.name
-    assert configuration["objective"] == "CrossEntropy()"
-    assert {field.name for field in dataclasses.fields(kind)} <= set(configuration)
+    assert configuration["name"] == name
+    assert configuration["objective"] == repr(ATTACKS[name]().objective)
+    assert {field.name for field in dataclasses.fields(ATTACKS[name])} <= set(configuration)
 
 
 def test_equal_numbers_of_another_type_are_the_same_attack():
@@ -87,35 +112,49 @@ def test_equal_numbers_of_another_type_are_the_same_attack():
     assert PGD(objective=CrossEntropy()) == PGD()
 
 
-@EVERY
+@pytest.mark.parametrize("name", ATTACKS)
 @pytest.mark.parametrize("budget", [True, float("nan"), -0.5, "0.1", None])
-def test_wrong_budgets(kind, budget):
-    with pytest.raises((TypeError, ValueError), match=f"^{kind.budget_field} must be"):
-        kind().with_budget(budget)
+def test_wrong_budgets(name, budget):
+    with pytest.raises((TypeError, ValueError), match=f"^{ATTACKS[name].budget_field} must be"):
+        ATTACKS[name]().with_budget(budget)
 
 
-@EVERY
-def test_default_ids_count_from_zero(lab, kind):
+@pytest.mark.parametrize("name", ATTACKS)
+def test_default_ids_count_from_zero(lab, name):
     victim = lab.curved_victim()
     x = lab.images_in((0.0, 1.0), (6, 1, 8, 8))
     y = lab.answers(victim, x)
-    attack = kind(steps=2)
+    attack = ATTACKS[name](random_start=True)
     assert torch.equal(attack(victim, x, y).images, attack(victim, x, y, torch.arange(6)).images)
     assert not torch.equal(attack(victim, x, y).images, attack(victim, x, y, torch.arange(6) + 1).images)
 
 
-@EVERY
-def test_a_call_asks_the_model_no_more_than_it_says(lab, kind):
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_call_asks_the_model_no_more_than_it_says(lab, name):
     victim = lab.curved_victim()
     counting = lab.Counting(victim.module).eval()
     victim.module = counting
     x = lab.images_in((0.0, 1.0), (20, 1, 8, 8))
     y = lab.answers(victim, x)
     counting.shown = counting.differentiated = 0
-    result = kind(steps=3).with_budget(BUDGETS[kind])(victim, x, y)
+    steps = 1 if name == "fgsm" else 3
+    result = ATTACKS[name](steps=steps).with_budget(BUDGETS.get(name, 0.01))(victim, x, y)
     assert int(result.forwards.sum()) == counting.shown
     assert int(result.backwards.sum()) == counting.differentiated
-    assert set(result.forwards[result.robust].tolist()) == {1 + 3 + 1}
+    shown, differentiated, at_the_end = PASSES.get(name, (1, 1, 1))
+    assert result.robust.any()
+    assert set(result.forwards[result.robust].tolist()) == {1 + steps * shown + at_the_end}
+    assert set(result.backwards[result.robust].tolist()) == {steps * differentiated}
+
+
+def test_the_same_steps_under_another_name_are_another_attack():
+    assert BIM() != PGD(steps=10, random_start=False)
+    assert BIM().configuration()["name"] == "bim"
+
+
+def test_longer_is_twice_the_steps():
+    assert APGD(eps=0.1, seed=2).longer() == APGD(eps=0.1, seed=2, steps=200)
+    assert FGSM(eps=0.1, norm="l2", seed=2).longer() == BIM(eps=0.1, norm="l2", seed=2, steps=2)
 
 
 def test_importing_attacks_stays_light():

@@ -205,7 +205,7 @@ def test_parts():
         ({"eps": -1 / 255}, ValueError, "eps must be at least 0"),
         ({"eps": math.nan}, ValueError, "eps must be finite"),
         ({"eps": True}, TypeError, "eps must be a number, got True"),
-        ({"norm": "L2"}, ValueError, "norm must be one of linf, l2, got 'L2'"),
+        ({"norm": "L2"}, ValueError, "norm must be one of linf, l2, l1, got 'L2'"),
         ({"steps": 0}, ValueError, "steps must be at least 1"),
         ({"objective": CrossEntropy}, TypeError, "objective must be an objective"),
         ({"objective": "margin"}, TypeError, "objective must be an objective"),

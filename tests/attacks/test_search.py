@@ -356,7 +356,7 @@ def test_search_is_a_value():
         ({"steps": 0}, ValueError, "steps must be at least 1, got 0"),
         ({"steps": 2.5}, TypeError, "steps must be a whole number, got 2.5"),
         ({"steps": True}, TypeError, "steps must be a whole number, got True"),
-        ({"steps": 5, "rule": "sgd"}, ValueError, "rule must be one of sign, l2, adam, got 'sgd'"),
+        ({"steps": 5, "rule": "sgd"}, ValueError, "rule must be one of sign, l2, l1, adam, got 'sgd'"),
         ({"steps": 5, "step_size": 0}, ValueError, "step_size must be above 0"),
         ({"steps": 5, "step_size": math.nan}, ValueError, "step_size must be finite"),
         ({"steps": 5, "momentum": -0.1}, ValueError, "momentum must be at least 0"),

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from medadv import objectives
 from medadv.objectives import OBJECTIVES, CrossEntropy
 
 
@@ -27,9 +28,26 @@ def test_one_logit_written_as_two_gives_the_binary_cross_entropy():
         torch.testing.assert_close(CrossEntropy()(two, torch.full((11,), label)), expected)
 
 
+def test_several_labels_have_the_sum_of_their_binary_cross_entropies():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 4, dtype=torch.float64, generator=generator) * 3
+    targets = torch.randint(0, 2, (6, 4), generator=generator)
+    p = logits.sigmoid()
+    expected = -(targets * p.log() + (1 - targets) * (1 - p).log()).sum(1)
+    torch.testing.assert_close(CrossEntropy()(logits, targets), expected)
+
+
+def test_one_label_there_or_not_is_the_binary_case():
+    z = torch.linspace(-5, 5, 11).unsqueeze(1)
+    two = torch.cat([torch.zeros_like(z), z], 1)
+    for label in (0, 1):
+        one = CrossEntropy()(z, torch.full((11, 1), label))
+        torch.testing.assert_close(one, CrossEntropy()(two, torch.full((11,), label)))
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_objectives_are_values(name):
     kind = OBJECTIVES[name]
     assert kind() == kind()
     assert hash(kind()) == hash(kind())
-    assert repr(kind()) == f"{kind.__name__}()"
+    assert eval(repr(kind()), vars(objectives)) == kind()

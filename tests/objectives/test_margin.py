@@ -30,3 +30,16 @@ def test_leaves_the_logits_alone():
     before = logits.clone()
     Margin()(logits, torch.tensor([0, 1, 2]))
     assert torch.equal(logits, before)
+
+
+def test_several_labels_have_the_margin_of_the_one_nearest_to_wrong():
+    logits = torch.tensor([[2.0, -3.0, 0.5], [2.0, -3.0, 0.5]])
+    assert Margin()(logits, torch.tensor([[1, 0, 1], [1, 1, 1]])).tolist() == [-0.5, 3.0]
+
+
+def test_several_labels_are_above_zero_exactly_where_one_is_wrong():
+    generator = torch.Generator().manual_seed(0)
+    logits, targets = torch.randn(200, 4, generator=generator), torch.randint(0, 2, (200, 4), generator=generator)
+    wrong = ((logits > 0).long() != targets).any(1)
+    assert 0 < int(wrong.sum()) < 200
+    assert torch.equal(Margin()(logits, targets) > 0, wrong)

@@ -77,6 +77,28 @@ def test_l2_budget_holds_to_the_last_bit(bounds, shape, eps, size, seed):
     assert float(family.distance(x, parameters, bounds).max()) <= eps
 
 
+@settings(deadline=None, max_examples=80)
+@given(
+    st.sampled_from(BOUNDS),
+    st.sampled_from(SHAPES),
+    st.floats(0, 20),
+    st.floats(1e-3, 1e3),
+    st.integers(0, 10_000),
+)
+def test_l1_budget_holds_to_the_last_bit(bounds, shape, eps, size, seed):
+    x = images_in(bounds, shape, seed)
+    family = Additive(eps, "l1")
+    scale = bounds[1] - bounds[0]
+    parameters = family.project(x, {"noise": noise_like(x, size * eps * scale / 10, seed + 1)}, bounds)
+    y = family.apply(x, parameters, bounds)
+    assert bool((y >= bounds[0]).all())
+    assert bool((y <= bounds[1]).all())
+    changes = zip(y.flatten(1).tolist(), x.flatten(1).tolist(), strict=True)
+    exact = [sum(abs(Fraction(a) - Fraction(b)) for a, b in zip(*pair, strict=True)) for pair in changes]
+    assert max(exact) <= Fraction(eps * scale)
+    assert float(family.distance(x, parameters, bounds).max()) <= eps
+
+
 def test_l2_budget_holds_for_a_small_ball_around_large_values():
     # Rounding x + noise to nearest adds up to sqrt(voxels) ulp / sqrt(12): far more than the budget's last bit.
     x = 3000 + 71 * torch.rand(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -88,7 +110,7 @@ def test_l2_budget_holds_for_a_small_ball_around_large_values():
     assert float((family.apply(x, parameters, bounds).double() - x.double()).norm()) <= 1e-5 * 4095
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("bounds", BOUNDS)
 def test_the_budget_can_be_used_up(norm, bounds):
     low, high = bounds
@@ -98,7 +120,7 @@ def test_the_budget_can_be_used_up(norm, bounds):
     assert family.distance(x, parameters, bounds).tolist() == pytest.approx([0.03, 0.03], rel=1e-4)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("bounds", BOUNDS)
 def test_projection_changes_nothing_inside(norm, bounds):
     x = images_in(bounds, (3, 1, 8, 8), 0)
@@ -116,7 +138,7 @@ def test_l2_projection_keeps_the_direction():
     torch.testing.assert_close(inside, expected, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
 @pytest.mark.parametrize("bounds", BOUNDS)
 def test_identity_returns_the_image_bit_by_bit(norm, bounds):
     x = images_in(bounds, (2, 3, 5, 7), 3)
@@ -188,6 +210,28 @@ def test_random_l2_noise_fills_the_ball():
     assert float(noise.mean(0).abs().max()) < 0.01
 
 
+def test_random_l1_noise_fills_the_ball():
+    x = torch.full((4000, 1, 1, 3), 0.5)
+    noise = Additive(0.2, "l1").random(x, Draw(0, ids(x), 0), (0.0, 1.0))["noise"].flatten(1)
+    # In three dimensions the cube of the relative length is uniform, and each entry has a quarter of it on average.
+    cubes = (noise.double().abs().sum(dim=1) / 0.2) ** 3
+    assert float(cubes.max()) <= 1
+    assert float(cubes.mean()) == pytest.approx(0.5, abs=0.02)
+    assert float(cubes.std()) == pytest.approx(1 / math.sqrt(12), abs=0.02)
+    assert (noise.abs().mean(0) / 0.2).tolist() == pytest.approx([0.25] * 3, abs=0.01)
+    assert float(noise.mean(0).abs().max()) < 0.01
+
+
+def test_l1_gradients_stop_where_a_voxel_is_full():
+    x = torch.tensor([0.0, 0.3, 1.0, 1.0, 0.0]).reshape(1, 1, 1, 5)
+    weight = torch.tensor([-1.0, 2.0, 3.0, -4.0, 5.0]).reshape(1, 1, 1, 5)
+    noise = torch.zeros_like(x, requires_grad=True)
+    (gradient,) = torch.autograd.grad(
+        (Additive(1.0, "l1").apply(x, {"noise": noise}, (0.0, 1.0)) * weight).sum(), noise
+    )
+    assert gradient.flatten().tolist() == [0.0, 2.0, 0.0, -4.0, 5.0]
+
+
 def test_random_noise_keeps_the_image_in_bounds():
     x = torch.zeros(3, 1, 4, 4)
     family = Additive(0.5)
@@ -222,7 +266,7 @@ def test_is_a_value():
         ({"eps": True}, TypeError, "eps must be a number"),
         ({"eps": "0.1"}, TypeError, "eps must be a number"),
         ({"eps": None}, TypeError, "eps must be a number"),
-        ({"eps": 0.1, "norm": "l1"}, ValueError, "norm must be one of linf, l2, got 'l1'"),
+        ({"eps": 0.1, "norm": "l3"}, ValueError, "norm must be one of linf, l2, l1, got 'l3'"),
         ({"eps": 0.1, "norm": math.inf}, TypeError, "norm must be one of"),
     ],
 )

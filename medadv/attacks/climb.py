@@ -1,0 +1,214 @@
+"""The loop of a search: show the images, take gradients, step, and let go of what is fooled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from medadv.attacks.adaptive_ascent import AdaptiveAscent
+from medadv.attacks.ascent import Ascent
+from medadv.attacks.estimate import Estimate, Slope, View
+from medadv.attacks.randomness import Draw
+from medadv.attacks.record import Record
+from medadv.models.victim import Victim
+from medadv.objectives.objective import Objective, Situation, value_at
+from medadv.perturbations import Parameters, Perturbation
+from medadv.perturbations.perturbation import Bounds
+
+if TYPE_CHECKING:
+    from medadv.attacks.search import Search
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The rows of a batch that a restart still works on, and where it stands."""
+
+    restart: int
+    step: int
+    rows: Tensor
+    images: Tensor
+    before: Tensor | None
+
+    def only(self, rows: Tensor) -> _Place:
+        before = None if self.before is None else self.before[rows]
+        return replace(self, rows=self.rows[rows], images=self.images[rows], before=before)
+
+
+@dataclass(frozen=True)
+class Climb:
+    """One restart after the other on the rows of a batch that still withstand.
+
+    Args:
+        search, perturbation, objective, victim, images, targets, ids, clean_logits: as for `maximise`.
+        goals: [N], the classes that the images must be taken for; None where any wrong answer is a success.
+        record: what was seen.
+    """
+
+    search: Search
+    perturbation: Perturbation
+    objective: Objective
+    victim: Victim
+    images: Tensor
+    targets: Tensor
+    ids: Tensor
+    clean_logits: Tensor
+    goals: Tensor | None
+    record: Record
+
+    def run(self, restart: int, rows: Tensor) -> None:
+        """Search once from one start.
+
+        Args:
+            restart: its number, from 0.
+            rows: [M] int64, the examples.
+
+        Raises:
+            ValueError: the objective or its gradient is not finite, or the model gives no gradient to its input.
+        """
+        search = self.search
+        draw = Draw(search.seed, self.ids[rows], restart)
+        place = _Place(restart, 0, rows, self.images[rows], before=None)
+        parameters = self._start(place, draw)
+        steps = _Steps(search, self.perturbation, self.victim.bounds)
+        for step in range(search.steps):
+            place = replace(place, step=step)
+            parameters = _leaves(parameters)
+            value, changed, wrong = self._look(place, parameters, search.gradient.at_the_image)
+            going = ~wrong if search.stop_early else torch.ones_like(wrong)
+            if not bool(going.any()):
+                return
+            own = self._gradients(place, value, going, parameters) if search.gradient.at_the_image else None
+            if not bool(going.all()):
+                place, value, changed = place.only(going), value[going], changed[going]
+                parameters = _only(parameters, going)
+                own = None if own is None else _only(own, going)
+                steps.keep(going)
+                draw.keep(going)
+            parameters = {name: values.detach() for name, values in parameters.items()}
+            slope = partial(self._slope, place)
+            parameters = steps.move(place.images, parameters, own, value.detach(), slope, draw)
+            place = replace(place, before=changed)
+        self._look(replace(place, step=search.steps), parameters, differentiable=False)
+
+    def _start(self, place: _Place, draw: Draw) -> Parameters:
+        if not self.search.random_start:
+            return self.perturbation.identity(place.images)
+        return self.perturbation.random(place.images, draw, self.victim.bounds)
+
+    def _look(self, place: _Place, parameters: Parameters, differentiable: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Show the images to the victim and write down what it says: the value raised, the images, who is fooled."""
+        with torch.set_grad_enabled(differentiable):
+            value, changed, logits = self._value(place, parameters, _as_it_is)
+        changed, logits = changed.detach(), logits.detach()
+        wrong = self._fooled(place, logits)
+        predictions = self.victim.task.predict(logits)
+        self.record.see(place.rows, place.step, changed, parameters, value, predictions, wrong)
+        return value, changed, wrong
+
+    def _slope(self, place: _Place, parameters: Parameters, view: View) -> Parameters:
+        """The gradient elsewhere than at the image that was looked at."""
+        parameters = _leaves(parameters)
+        value, _, _ = self._value(place, parameters, view)
+        self.record.forwards[place.rows] += 1
+        return self._gradients(place, value, torch.ones_like(value, dtype=torch.bool), parameters)
+
+    def _value(self, place: _Place, parameters: Parameters, view: View) -> tuple[Tensor, Tensor, Tensor]:
+        """The value that is raised, the changed images, and the victim's answer to their view."""
+        changed = self.perturbation.apply(place.images, parameters, self.victim.bounds)
+        logits = self.victim(view(changed))
+        situation = Situation(
+            clean=place.images,
+            images=changed.detach(),
+            before=place.before,
+            clean_logits=self.clean_logits[place.rows],
+            restart=place.restart,
+            ask=partial(self._ask, place, view),
+        )
+        value = value_at(self.objective, logits, self.targets[place.rows], situation)
+        value = value - self.perturbation.penalty(place.images, parameters)
+        self._refuse_not_finite("the objective", value, place)
+        return value, changed, logits
+
+    def _ask(self, place: _Place, view: View, images: Tensor) -> Tensor:
+        self.record.forwards[place.rows] += 1
+        with torch.no_grad():
+            return self.victim(view(images.clamp(*self.victim.bounds)))
+
+    def _fooled(self, place: _Place, logits: Tensor) -> Tensor:
+        if self.goals is None:
+            return ~self.victim.correct(logits, self.targets[place.rows])
+        return self.victim.task.predict(logits) == self.goals[place.rows]
+
+    def _gradients(self, place: _Place, value: Tensor, going: Tensor, parameters: Parameters) -> Parameters:
+        if not value.requires_grad:
+            raise ValueError(_NO_GRADIENT)
+        # Rows that are done weigh nothing, so that no gradient is taken for them.
+        gradients = torch.autograd.grad(value[going].sum(), list(parameters.values()), allow_unused=True)
+        found: Parameters = {}
+        for name, gradient in zip(parameters, gradients, strict=True):
+            if gradient is None:
+                raise ValueError(_NO_GRADIENT)
+            self._refuse_not_finite("the gradient", gradient.flatten(1).abs().amax(dim=1), place)
+            found[name] = gradient
+        self.record.backwards[place.rows[going]] += 1
+        return found
+
+    def _refuse_not_finite(self, what: str, values: Tensor, place: _Place) -> None:
+        bad = ~torch.isfinite(values.detach())
+        if bool(bad.any()):
+            example = int(self.ids[place.rows[bad][0]])
+            raise ValueError(f"{what} must be finite, got NaN or infinity for example {example} at step {place.step}.")
+
+
+class _Steps:
+    """From gradients to the next parameters: the estimate, the rule, and the projection."""
+
+    def __init__(self, search: Search, perturbation: Perturbation, bounds: Bounds) -> None:
+        radii = perturbation.radii(bounds)
+        lengths = {name: search.step_length * radius for name, radius in radii.items()}
+        self._perturbation = perturbation
+        self._bounds = bounds
+        self._nesterov = search.gradient.nesterov
+        self._estimate = Estimate(search.gradient, radii, bounds)
+        self._ascent: Ascent | AdaptiveAscent = (
+            AdaptiveAscent(search.rule, lengths, search.steps)
+            if search.adaptive
+            else Ascent(search.rule, lengths, search.momentum)
+        )
+
+    def move(
+        self, images: Tensor, parameters: Parameters, own: Parameters | None, value: Tensor, slope: Slope, draw: Draw
+    ) -> Parameters:
+        project = partial(self._perturbation.project, images, bounds=self._bounds)
+        if isinstance(self._ascent, AdaptiveAscent):
+            gradients = self._estimate(parameters, own, images, slope, draw)
+            return self._ascent.move(parameters, gradients, value, project)
+        where = self._ascent.ahead(parameters) if self._nesterov else parameters
+        gradients = self._estimate(where, own, images, slope, draw)
+        return project(self._ascent.move(parameters, gradients))
+
+    def keep(self, rows: Tensor) -> None:
+        self._estimate.keep(rows)
+        self._ascent.keep(rows)
+
+
+def _as_it_is(images: Tensor) -> Tensor:
+    return images
+
+
+def _leaves(parameters: Parameters) -> Parameters:
+    return {name: values.detach().requires_grad_() for name, values in parameters.items()}
+
+
+def _only(parameters: Parameters, rows: Tensor) -> Parameters:
+    return {name: values[rows] for name, values in parameters.items()}
+
+
+_NO_GRADIENT = (
+    "the model must give a gradient to its input, but its logits do not depend on the images in a way that autograd "
+    "can follow (detach, no_grad, or a step such as argmax)."
+)

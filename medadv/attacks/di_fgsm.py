@@ -1,0 +1,40 @@
+"""Iterative FGSM with diverse inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from medadv.attacks.diversity import Diversity
+from medadv.attacks.gradient import Gradient
+from medadv.attacks.mi_fgsm import MIFGSM
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DIFGSM(MIFGSM):
+    """MI-FGSM with the gradient of a randomly shrunk and shifted image, with a probability of one half.
+
+    Xie et al., "Improving transferability of adversarial examples with input diversity" (2019), there M-DI2-FGSM. Two
+    forward passes and one backward pass per step.
+
+    Args:
+        eps: radius of the ball as a fraction of the victim's image range, at least 0.
+        norm: "linf", "l2" or "l1".
+        steps, step_size, momentum, adaptive, gradient, restarts, random_start, stop_early, objective, seed: see
+            `Attack`.
+
+    Raises:
+        TypeError, ValueError: an argument is not what it must be.
+
+    >>> import torch
+    >>> from medadv.models import Victim
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)).eval()
+    >>> images = torch.full((5, 1, 8, 8), 0.5)
+    >>> result = DIFGSM(eps=0.25)(Victim(net), images, net(images).argmax(1))
+    >>> float(result.distance.max()) <= 0.25
+    True
+    """
+
+    name: ClassVar[str] = "di-fgsm"
+
+    gradient: Gradient = field(default_factory=lambda: Gradient(diversity=Diversity()))
