@@ -1,7 +1,9 @@
 """How the objective is raised within a budget."""
 
 from medadv.attacks.attack import Attack
+from medadv.attacks.base_attack import BaseAttack
 from medadv.attacks.bias_field_attack import BiasFieldAttack
+from medadv.attacks.budgeted_attack import BudgetedAttack
 from medadv.attacks.curve import budget_curve
 from medadv.attacks.pgd import PGD
 from medadv.attacks.randomness import Draw
@@ -14,7 +16,9 @@ __all__ = [
     "ATTACKS",
     "PGD",
     "Attack",
+    "BaseAttack",
     "BiasFieldAttack",
+    "BudgetedAttack",
     "Draw",
     "Result",
     "Search",
