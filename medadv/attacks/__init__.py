@@ -4,7 +4,13 @@ from medadv.attacks.attack import Attack
 from medadv.attacks.base_attack import BaseAttack
 from medadv.attacks.bias_field_attack import BiasFieldAttack
 from medadv.attacks.budgeted_attack import BudgetedAttack
+from medadv.attacks.carlini_wagner import CarliniWagner
 from medadv.attacks.curve import budget_curve
+from medadv.attacks.ddn import DDN
+from medadv.attacks.deepfool import DeepFool
+from medadv.attacks.fab import FAB
+from medadv.attacks.fmn import FMN
+from medadv.attacks.minimum_norm_attack import MinimumNormAttack
 from medadv.attacks.pgd import PGD
 from medadv.attacks.randomness import Draw
 from medadv.attacks.result import Result, Status
@@ -14,12 +20,18 @@ ATTACKS: dict[str, type[Attack]] = {"pgd": PGD, "bias-field": BiasFieldAttack}
 
 __all__ = [
     "ATTACKS",
+    "DDN",
+    "FAB",
+    "FMN",
     "PGD",
     "Attack",
     "BaseAttack",
     "BiasFieldAttack",
     "BudgetedAttack",
+    "CarliniWagner",
+    "DeepFool",
     "Draw",
+    "MinimumNormAttack",
     "Result",
     "Search",
     "Status",
