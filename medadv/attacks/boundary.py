@@ -12,6 +12,9 @@ from medadv.attacks.hunt import Hunt
 from medadv.attacks.hyperplane import to_hyperplane
 from medadv.attacks.length import length
 
+OVERSHOOT = 0.02  # of DeepFool
+CLASSES = 10  # that DeepFool considers
+
 
 @dataclass(frozen=True, eq=False)
 class Boundary:
@@ -81,6 +84,27 @@ class Boundary:
         cost = torch.where(share > 0, length(moves, norm) / share.clamp(1e-300, 1.0), torch.inf)
         cost = torch.where(rise == 0, 0.0, cost)
         return moves.float().reshape(self.weight.shape), cost.reshape(count, classes)
+
+
+def first_guess(hunt: Hunt, classes: int) -> Tensor:
+    """The change that DeepFool makes in its first step: just across the nearest boundary, seen from the clean image.
+
+    An attack that follows the margin alone goes for the class with the highest logit, which need not be the nearest.
+
+    Args:
+        hunt: what is hunted; one forward pass and one backward pass per rival class are counted.
+        classes: how many of the most likely classes are considered, the right one included.
+
+    Returns:
+        [M, C, *S] for the rows of the hunt, zeros where there is no gradient.
+    """
+    rows = hunt.rows
+    noise = torch.zeros_like(hunt.images[rows]).requires_grad_()
+    logits, adversarial = hunt.look(rows, 0, noise)
+    others = rivals(hunt.logits[rows], hunt.targets[rows], classes - 1)
+    boundary = Boundary.of(hunt, rows, 0, noise, logits, others, torch.ones_like(adversarial))
+    moves, costs = boundary.moves(*hunt.room(rows), hunt.norm)
+    return hunt.clip(rows, (1 + OVERSHOOT) * chosen(moves, costs.argmin(dim=1)))
 
 
 def chosen(values: Tensor, classes: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
+from medadv.attacks.boundary import CLASSES, first_guess
 from medadv.attacks.gradients import jacobian
 from medadv.attacks.hunt import Hunt
 from medadv.attacks.minimum_norm_attack import MinimumNormGradientAttack
@@ -16,8 +17,11 @@ from medadv.objectives import Margin
 
 # Constants of the authors' code.
 _LARGEST_WEIGHT = 1e10
-_INSIDE = 0.999999  # how near to the bounds, from -1 to 1, the hyperbolic tangent starts
 _PATIENCE = 0.9999  # the loss must fall below this share of itself in a tenth of the steps
+
+# How near to the bounds, from -1 to 1, the hyperbolic tangent starts. Nearer, black and white voxels could hardly move.
+_INSIDE = 0.99
+_FINAL_SEARCHES = 3
 
 # Kingma and Ba, "Adam: a method for stochastic optimization" (2015).
 _ADAM_DECAY = (0.9, 0.999)
@@ -31,8 +35,9 @@ class CarliniWagner(MinimumNormGradientAttack):
     Carlini and Wagner, "Towards evaluating the robustness of neural networks" (2017), the L2 attack with the constants
     of the authors' code: images as a hyperbolic tangent, which cannot leave the bounds; a rate of 0.01; 9 weights from
     0.001, ten times larger until one succeeds, then halving the interval; a search ends when its loss has stopped
-    falling. Ours: 1000 steps per weight where the code makes up to 10000, and 3 final searches along the line to the
-    clean image.
+    falling. Ours: 1000 steps per weight where the code makes up to 10000; the noise is the change of the tangent, which
+    starts well inside the bounds, so that black voxels can move; DeepFool's first step is looked at too; and 3 final
+    searches along the line to the clean image.
 
     Args:
         weight: the first weight of the margin, above 0.
@@ -71,6 +76,9 @@ class CarliniWagner(MinimumNormGradientAttack):
 
     def _chase(self, hunt: Hunt) -> None:
         rows = hunt.rows
+        guess = first_guess(hunt, CLASSES)
+        with torch.no_grad():
+            hunt.look(rows, 1, guess)
         weight = torch.full_like(hunt.needed[rows], self.weight, dtype=torch.float64)
         smallest, largest = torch.zeros_like(weight), torch.full_like(weight, _LARGEST_WEIGHT)
         for search in range(self.searches):
@@ -78,7 +86,7 @@ class CarliniWagner(MinimumNormGradientAttack):
             largest = torch.where(found, torch.minimum(largest, weight), largest)
             smallest = torch.where(found, smallest, torch.maximum(smallest, weight))
             weight = torch.where(largest < _LARGEST_WEIGHT, (smallest + largest) / 2, 10 * weight)
-        hunt.shorten(rows, self.searches * self.steps, 3)
+        hunt.shorten(rows, self.searches * self.steps, _FINAL_SEARCHES)
 
     def _descend(self, hunt: Hunt, search: int, weights: Tensor) -> Tensor:
         """Search with one weight per image; whether an adversarial image was seen."""
@@ -113,7 +121,7 @@ class CarliniWagner(MinimumNormGradientAttack):
 
 
 def _inverse(hunt: Hunt, rows: Tensor) -> Tensor:
-    """The values whose hyperbolic tangent is the clean image, drawn a little into the bounds."""
+    """The values whose hyperbolic tangent is the clean image, drawn into the bounds."""
     low, _ = hunt.victim.bounds
     share = (hunt.images[rows].double() - low) / hunt.victim.scale
     return (_INSIDE * (2 * share - 1).clamp(-1, 1)).atanh().float()

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
+from medadv.attacks.boundary import CLASSES, first_guess
 from medadv.attacks.gradients import jacobian
 from medadv.attacks.hunt import Hunt
 from medadv.attacks.length import length, per_row, positive, unit
 from medadv.attacks.minimum_norm_attack import MinimumNormGradientAttack
 from medadv.attacks.schedule import cosine
-from medadv.objectives import CrossEntropy, Objective
+from medadv.objectives import Margin, Objective
 
 # Constants of the paper; lengths as fractions of the image range.
 _FIRST_LENGTH = 1.0
@@ -26,7 +27,10 @@ class DDN(MinimumNormGradientAttack):
     """Noise on an L2 sphere that shrinks while the victim is fooled and grows while it is not.
 
     Rony et al., "Decoupling direction and norm for efficient gradient-based L2 adversarial attacks and defenses"
-    (2019): steps along the gradient of the cross-entropy, from 1 to 0.01 along a cosine, and a radius that starts at 1.
+    (2019): steps along the gradient of length 1 to 0.01 along a cosine, as fractions of the image range. Ours: it
+    raises the margin, as the paper's cross-entropy (`objective=CrossEntropy()`) heads for all rival classes at once
+    where their logits are close, and it starts at the nearest boundary as DeepFool sees it, where the paper starts at
+    the clean image with a radius of 1.
 
     Args:
         gamma: share by which the radius changes per step, above 0 and below 1.
@@ -46,14 +50,14 @@ class DDN(MinimumNormGradientAttack):
     name: ClassVar[str] = "ddn"
 
     gamma: float = 0.05
-    objective: Objective = field(default_factory=CrossEntropy, kw_only=True)
+    objective: Objective = field(default_factory=Margin, kw_only=True)
     steps: int = field(default=300, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "gamma", _arguments.real(self.gamma, "gamma", above=0, below=1))
         if isinstance(self.objective, type) or not callable(self.objective):
-            raise TypeError(f"objective must be an objective such as CrossEntropy(), got {self.objective!r}.")
+            raise TypeError(f"objective must be an objective such as Margin(), got {self.objective!r}.")
 
     @property
     def measure(self) -> str:
@@ -63,8 +67,9 @@ class DDN(MinimumNormGradientAttack):
         rows, scale = hunt.rows, hunt.victim.scale
         low, high = hunt.room(rows)
         longest = length(torch.maximum(high, -low), "l2")
-        noise = torch.zeros_like(hunt.images[rows])
-        radius = torch.full_like(longest, _FIRST_LENGTH * scale)
+        noise = first_guess(hunt, CLASSES)
+        radius = length(noise, "l2")
+        radius = torch.where(radius > 0, radius, _FIRST_LENGTH * scale)
         for step in range(self.steps):
             noise = noise.detach().requires_grad_()
             logits, adversarial = hunt.look(rows, step, noise)

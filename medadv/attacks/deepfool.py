@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from medadv import _arguments
-from medadv.attacks.boundary import Boundary, chosen, rivals
+from medadv.attacks.boundary import CLASSES, OVERSHOOT, Boundary, chosen, rivals
 from medadv.attacks.hunt import Hunt
 from medadv.attacks.minimum_norm_attack import MinimumNormGradientAttack
 
@@ -42,8 +42,8 @@ class DeepFool(MinimumNormGradientAttack):
     name: ClassVar[str] = "deepfool"
 
     norm: str = "l2"
-    overshoot: float = 0.02
-    classes: int = 10
+    overshoot: float = OVERSHOOT
+    classes: int = CLASSES
     steps: int = field(default=50, kw_only=True)
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.boundary import Boundary, chosen, rivals
+from medadv.attacks.boundary import CLASSES, Boundary, chosen, rivals
 from medadv.attacks.hunt import Hunt
 from medadv.attacks.length import length, per_row
 from medadv.attacks.minimum_norm_attack import MinimumNormGradientAttack
@@ -57,7 +57,7 @@ class FAB(MinimumNormGradientAttack):
 
     norm: str = "linf"
     targeted: bool = False
-    classes: int = 10
+    classes: int = CLASSES
     restarts: int = field(default=1, kw_only=True)
     seed: int = field(default=0, kw_only=True)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medadv import _arguments
 from medadv.attacks.ball import to_ball
+from medadv.attacks.boundary import CLASSES, first_guess
 from medadv.attacks.gradients import jacobian
 from medadv.attacks.hunt import Hunt
 from medadv.attacks.length import dual_length, length, positive, unit
@@ -30,7 +31,8 @@ class FMN(MinimumNormGradientAttack):
 
     Pintor et al., "Fast minimum-norm adversarial attacks through adaptive norm constraints" (2021), with the paper's
     constants: steps along the gradient of the margin from 1 to 0.01, the radius changes by 0.05 to 0.001, both along a
-    cosine; until a first adversarial image is found, the radius is where the linearised margin would be zero.
+    cosine; until a first adversarial image is found, the radius is a little beyond where the linearised margin would be
+    zero. Ours: it starts at the nearest boundary as DeepFool sees it, to go for the nearest class.
 
     Args:
         norm: "linf", "l2" or "l1".
@@ -63,7 +65,7 @@ class FMN(MinimumNormGradientAttack):
         rows, scale = hunt.rows, hunt.victim.scale
         low, high = hunt.room(rows)
         longest = length(torch.maximum(high, -low), self.norm)
-        noise = torch.zeros_like(hunt.images[rows])
+        noise = first_guess(hunt, CLASSES)
         radius = torch.full_like(longest, torch.inf)
         for step in range(self.steps):
             noise = noise.detach().requires_grad_()
@@ -91,5 +93,6 @@ class FMN(MinimumNormGradientAttack):
         gamma = cosine(_FIRST_GAMMA, _LAST_GAMMA, step, self.steps)
         best = hunt.record.distance[hunt.rows]
         to_boundary = margin.double().abs() / positive(dual_length(gradient, self.norm))
-        sought = torch.where(best.isinf(), length(noise, self.norm) + to_boundary, (1 + gamma) * radius)
+        # A little beyond the boundary: on it, rounding decides.
+        sought = (1 + gamma) * torch.where(best.isinf(), length(noise, self.norm) + to_boundary, radius)
         return torch.where(adversarial, torch.minimum((1 - gamma) * radius, best), sought)
