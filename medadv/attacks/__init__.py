@@ -10,11 +10,15 @@ from medadv.attacks.ddn import DDN
 from medadv.attacks.deepfool import DeepFool
 from medadv.attacks.fab import FAB
 from medadv.attacks.fmn import FMN
+from medadv.attacks.hop_skip_jump import HopSkipJump
 from medadv.attacks.minimum_norm_attack import MinimumNormAttack
 from medadv.attacks.pgd import PGD
+from medadv.attacks.random_noise import RandomNoise, random_changes
 from medadv.attacks.randomness import Draw
 from medadv.attacks.result import Result, Status
 from medadv.attacks.search import Search, maximise
+from medadv.attacks.square import Square
+from medadv.attacks.transfer import transfer
 
 ATTACKS: dict[str, type[Attack]] = {"pgd": PGD, "bias-field": BiasFieldAttack}
 
@@ -31,10 +35,15 @@ __all__ = [
     "CarliniWagner",
     "DeepFool",
     "Draw",
+    "HopSkipJump",
     "MinimumNormAttack",
+    "RandomNoise",
     "Result",
     "Search",
+    "Square",
     "Status",
     "budget_curve",
     "maximise",
+    "random_changes",
+    "transfer",
 ]

@@ -91,6 +91,25 @@ class Hunt:
         self.record.see(rows, step, changed, {"noise": noise}, margin, predictions, adversarial)
         return logits, adversarial
 
+    def answers(self, rows: Tensor, step: int, noise: Tensor) -> Tensor:
+        """Ask about several images per example without keeping any.
+
+        Args:
+            rows: [M] int64, the examples.
+            step: steps made so far.
+            noise: [M, B, C, *S] float32, in image units.
+
+        Returns:
+            Whether the victim is wrong, bool [M, B].
+        """
+        count = noise.shape[1]
+        many = rows.repeat_interleave(count)
+        images = ANY_IMAGE.apply(self.images[many], {"noise": noise.flatten(0, 1)}, self.victim.bounds)
+        logits = self.victim(images)
+        refuse_not_finite("logits", logits, step, self.ids[many])
+        self.record.forwards[rows] += count
+        return ~self.victim.correct(logits, self.targets[many]).reshape(-1, count)
+
     def differentiated(self, rows: Tensor, step: int, gradients: Tensor, times: int = 1) -> Tensor:
         """Count gradients that were taken, and refuse those that are not finite.
 
