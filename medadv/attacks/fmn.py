@@ -76,7 +76,8 @@ class FMN(MinimumNormGradientAttack):
             radius = self._radius(hunt, step, radius, adversarial, noise, margin.detach(), gradient)
             radius = torch.minimum(radius, longest)
             noise = noise + scale * cosine(_FIRST_STEP, _LAST_STEP, step, self.steps) * unit(gradient)
-            noise = hunt.clip(rows, to_ball(noise, radius, self.norm))
+            # Clipped first: what a voxel at the bounds cannot use of the radius, the others can.
+            noise = to_ball(hunt.clip(rows, noise), radius, self.norm)
         with torch.no_grad():
             hunt.look(rows, self.steps, noise)
 

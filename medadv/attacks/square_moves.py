@@ -146,7 +146,8 @@ def bumps(sides: tuple[int, ...], axis: int) -> Tensor:
         if part:
             halves.append(sign * _bump((*sides[:axis], part, *sides[axis + 1 :])))
     block = torch.cat(halves, dim=axis)
-    return (block / block.norm()).float()
+    unit: Tensor = (block / block.norm()).float()
+    return unit
 
 
 def _bump(sides: tuple[int, ...]) -> Tensor:
