@@ -3,27 +3,39 @@
 from medadv.attacks.affine_attack import AffineAttack
 from medadv.attacks.apgd import APGD
 from medadv.attacks.attack import Attack
+from medadv.attacks.base_attack import BaseAttack
 from medadv.attacks.bias_field_attack import BiasFieldAttack
 from medadv.attacks.bim import BIM
+from medadv.attacks.budgeted_attack import BudgetedAttack
+from medadv.attacks.carlini_wagner import CarliniWagner
 from medadv.attacks.chain_attack import ChainAttack
 from medadv.attacks.curve import budget_curve
+from medadv.attacks.ddn import DDN
+from medadv.attacks.deepfool import DeepFool
 from medadv.attacks.deformation_attack import DeformationAttack
 from medadv.attacks.di_fgsm import DIFGSM
 from medadv.attacks.diversity import Diversity
+from medadv.attacks.fab import FAB
 from medadv.attacks.fgsm import FGSM
 from medadv.attacks.flow_attack import FlowAttack
+from medadv.attacks.fmn import FMN
 from medadv.attacks.frequency_attack import FrequencyAttack
 from medadv.attacks.gradient import Gradient
+from medadv.attacks.hop_skip_jump import HopSkipJump
 from medadv.attacks.intensity_attack import IntensityAttack
 from medadv.attacks.mi_fgsm import MIFGSM
+from medadv.attacks.minimum_norm_attack import MinimumNormAttack
 from medadv.attacks.ni_fgsm import NIFGSM
 from medadv.attacks.pgd import PGD
+from medadv.attacks.random_noise import RandomNoise, random_changes
 from medadv.attacks.randomness import Draw
 from medadv.attacks.result import Result, Status
 from medadv.attacks.search import Search, maximise
 from medadv.attacks.si_ni_fgsm import SINIFGSM
+from medadv.attacks.square import Square
 from medadv.attacks.stabilised import StabilisedMedicalAttack
 from medadv.attacks.ti_fgsm import TIFGSM
+from medadv.attacks.transfer import transfer
 from medadv.attacks.vmi_fgsm import VMIFGSM
 
 # What the command line offers, by name.
@@ -55,8 +67,11 @@ __all__ = [
     "APGD",
     "ATTACKS",
     "BIM",
+    "DDN",
     "DIFGSM",
+    "FAB",
     "FGSM",
+    "FMN",
     "MIFGSM",
     "NIFGSM",
     "PGD",
@@ -65,19 +80,29 @@ __all__ = [
     "VMIFGSM",
     "AffineAttack",
     "Attack",
+    "BaseAttack",
     "BiasFieldAttack",
+    "BudgetedAttack",
+    "CarliniWagner",
     "ChainAttack",
+    "DeepFool",
     "DeformationAttack",
     "Diversity",
     "Draw",
     "FlowAttack",
     "FrequencyAttack",
     "Gradient",
+    "HopSkipJump",
     "IntensityAttack",
+    "MinimumNormAttack",
+    "RandomNoise",
     "Result",
     "Search",
+    "Square",
     "StabilisedMedicalAttack",
     "Status",
     "budget_curve",
     "maximise",
+    "random_changes",
+    "transfer",
 ]

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medadv.attacks.attack import Attack
+from medadv.attacks.budgeted_attack import BudgetedAttack
 from medadv.attacks.result import Result
 from medadv.models.victim import Victim
 
 
 def budget_curve(
-    attack: Attack,
+    attack: BudgetedAttack,
     budgets: Sequence[float],
     victim: Victim,
     images: Tensor,

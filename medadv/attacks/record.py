@@ -65,18 +65,10 @@ class Record:
             wrong: bool [M].
         """
         self.forwards[rows] += 1
-        loss = loss.detach()
         fooled = self.fooled[rows]
-        better = (wrong & ~fooled) | ((wrong == fooled) & (loss > self.loss[rows]))
-        kept = rows[better]
-        self.images[kept] = images.detach()[better]
-        for name, values in parameters.items():
-            self.parameters[name][kept] = values.detach()[better]
-        self.loss[kept] = loss[better]
-        self.predictions[kept] = predictions[better]
-        first = rows[wrong & ~fooled]
-        self.step[first] = step
-        self.fooled[first] = True
+        better = (wrong & ~fooled) | ((wrong == fooled) & (loss.detach() > self.loss[rows]))
+        self._keep(rows, better, images, parameters, loss, predictions)
+        self._note_first(rows, step, wrong)
 
     def result(self, distance: Tensor) -> Result:
         """The finished result.
@@ -102,3 +94,18 @@ class Record:
             backwards=self.backwards,
             step=self.step,
         )
+
+    def _keep(
+        self, rows: Tensor, better: Tensor, images: Tensor, parameters: Parameters, loss: Tensor, predictions: Tensor
+    ) -> None:
+        kept = rows[better]
+        self.images[kept] = images.detach()[better]
+        for name, values in parameters.items():
+            self.parameters[name][kept] = values.detach()[better]
+        self.loss[kept] = loss.detach()[better]
+        self.predictions[kept] = predictions[better]
+
+    def _note_first(self, rows: Tensor, step: int, wrong: Tensor) -> None:
+        first = rows[wrong & ~self.fooled[rows]]
+        self.step[first] = step
+        self.fooled[first] = True

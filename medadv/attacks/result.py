@@ -31,7 +31,8 @@ class Result:
 
     Attributes:
         images: [N, C, *S] float32. Success: the image that was shown to the victim and fooled it, bit by bit. Failed:
-            the image with the highest objective seen. Already wrong: the clean image.
+            the image with the highest objective seen, or the clean image where a minimum-norm attack found none.
+            Already wrong: the clean image.
         status: [N] uint8, see `Status`.
         parameters: the perturbation's parameters of `images`, each [N, ...] float32; identity where already wrong.
         loss: [N] float32, the objective less the penalty at `images`.
@@ -71,6 +72,28 @@ class Result:
     def robust_accuracy(self) -> float:
         """Share of all images, also of those already wrong, that are still right."""
         return float(self.robust.double().mean())
+
+    def success_within(self, budget: float) -> Tensor:
+        """Images that were fooled at a distance of at most `budget`: the outcome of a minimum-norm attack for a budget.
+
+        Args:
+            budget: in the units of `distance`.
+
+        Returns:
+            bool [N].
+        """
+        return self.success & (self.distance <= budget)
+
+    def robust_accuracy_within(self, budget: float) -> float:
+        """Share of all images, also of those already wrong, that are right and not fooled within a budget.
+
+        Args:
+            budget: in the units of `distance`.
+
+        Returns:
+            From 0 to 1.
+        """
+        return float(((self.status != Status.ALREADY_WRONG) & ~self.success_within(budget)).double().mean())
 
     def __len__(self) -> int:
         return len(self.status)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medadv.attacks import Draw, Gradient
+from medadv.attacks import Gradient, random_changes
 from medadv.sweep.constraint import result_violations, shows_in_images, spent, violations
 from medadv.sweep.plan import Curve, Evaluation
 from medadv.sweep.result_checks import read_points
@@ -23,7 +23,6 @@ from medadv.sweep.store import Store
 
 TOLERANCE = 0.05  # of the sample
 _DRAWS = 10  # of random changes per image
-_DRAW_NUMBER = 2**32  # beyond the restarts of any attack, so that no draw is one of its random starts
 _SINGLE_STEP: dict[str, Any] = {
     "steps": 1,
     "step_size": 1.0,
@@ -185,13 +184,17 @@ def noise_floor(probes: Sequence[Probe], sample: Sample) -> Finding:
 
 
 def _broken_at_random(each: Probe, sample: Sample) -> Tensor:
-    perturbation, bounds = each.attack.perturbation, sample.victim.bounds
-    broken = torch.zeros(len(sample), dtype=torch.bool, device=sample.ids.device)
-    for number in range(_DRAWS):
-        draw = Draw(sample.seed, sample.ids, _DRAW_NUMBER + number)
-        parameters = perturbation.random(sample.images, draw, bounds)
-        broken |= sample.wrong(perturbation.apply(sample.images, parameters, bounds))
-    return broken
+    perturbation = each.attack.perturbation
+    return random_changes(
+        perturbation,
+        sample.victim,
+        sample.images,
+        sample.targets,
+        sample.ids,
+        sample.logits,
+        draws=_DRAWS,
+        seed=sample.seed,
+    ).success
 
 
 def _rounded(images: Tensor, bits: int, bounds: tuple[float, float]) -> Tensor:

@@ -1,0 +1,86 @@
+"""Decoupled direction and norm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from medadv import _arguments
+from medadv.attacks.boundary import CLASSES, first_guess
+from medadv.attacks.gradients import jacobian
+from medadv.attacks.hunt import Hunt
+from medadv.attacks.length import length, per_row, positive, unit
+from medadv.attacks.minimum_norm_attack import MinimumNormGradientAttack
+from medadv.attacks.schedule import cosine
+from medadv.objectives import Margin, Objective
+
+# Constants of the paper; lengths as fractions of the image range.
+_FIRST_LENGTH = 1.0
+_FIRST_STEP, _LAST_STEP = 1.0, 0.01
+
+
+@dataclass(frozen=True, repr=False)
+class DDN(MinimumNormGradientAttack):
+    """Noise on an L2 sphere that shrinks while the victim is fooled and grows while it is not.
+
+    Rony et al., "Decoupling direction and norm for efficient gradient-based L2 adversarial attacks and defenses"
+    (2019): steps along the gradient of length 1 to 0.01 along a cosine, as fractions of the image range. Ours: it
+    raises the margin, as the paper's cross-entropy (`objective=CrossEntropy()`) heads for all rival classes at once
+    where their logits are close, and it starts at the nearest boundary as DeepFool sees it, where the paper starts at
+    the clean image with a radius of 1.
+
+    Args:
+        gamma: share by which the radius changes per step, above 0 and below 1.
+        objective: what is raised.
+        steps, kappa: see `MinimumNormGradientAttack`.
+
+    Raises:
+        TypeError, ValueError: an argument is not what it must be.
+
+    >>> from medadv.models import Victim
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2)).eval()
+    >>> images = torch.full((5, 1, 4, 4), 0.5)
+    >>> bool(DDN(steps=20)(Victim(net), images, net(images).argmax(1)).success.all())
+    True
+    """
+
+    name: ClassVar[str] = "ddn"
+
+    gamma: float = 0.05
+    objective: Objective = field(default_factory=Margin, kw_only=True)
+    steps: int = field(default=300, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "gamma", _arguments.real(self.gamma, "gamma", above=0, below=1))
+        if isinstance(self.objective, type) or not callable(self.objective):
+            raise TypeError(f"objective must be an objective such as Margin(), got {self.objective!r}.")
+
+    @property
+    def measure(self) -> str:
+        return "l2"
+
+    def _chase(self, hunt: Hunt) -> None:
+        rows, scale = hunt.rows, hunt.victim.scale
+        low, high = hunt.room(rows)
+        longest = length(torch.maximum(high, -low), "l2")
+        noise = first_guess(hunt, CLASSES)
+        radius = length(noise, "l2")
+        radius = torch.where(radius > 0, radius, _FIRST_LENGTH * scale)
+        for step in range(self.steps):
+            noise = noise.detach().requires_grad_()
+            logits, adversarial = hunt.look(rows, step, noise)
+            gradient = self._gradient(hunt, step, noise, logits)
+            radius = torch.where(adversarial, (1 - self.gamma) * radius, (1 + self.gamma) * radius)
+            radius = torch.minimum(radius, longest)
+            noise = noise.detach() + scale * cosine(_FIRST_STEP, _LAST_STEP, step, self.steps) * gradient
+            noise = hunt.clip(rows, noise * per_row(radius / positive(length(noise, "l2")), noise))
+        with torch.no_grad():
+            hunt.look(rows, self.steps, noise)
+
+    def _gradient(self, hunt: Hunt, step: int, noise: Tensor, logits: Tensor) -> Tensor:
+        value = self.objective(logits, hunt.targets[hunt.rows])
+        return unit(hunt.differentiated(hunt.rows, step, jacobian(value.unsqueeze(1), noise).squeeze(1)))

@@ -1,0 +1,116 @@
+"""Fast adaptive boundary attack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from medadv import _arguments
+from medadv.attacks.boundary import CLASSES, Boundary, chosen, rivals
+from medadv.attacks.hunt import Hunt
+from medadv.attacks.length import length, per_row
+from medadv.attacks.minimum_norm_attack import MinimumNormGradientAttack
+from medadv.attacks.randomness import Draw
+
+NORMS = ("linf", "l2", "l1")
+
+# Constants of the paper: weight of the clean image, overshoot, step back after a find.
+_ALPHA_MAX = 0.1
+_ETA = 1.05
+_BETA = 0.9
+_FINAL_SEARCHES = 3
+
+# Length of a random start, as a fraction of the image range, where nothing was found; half of AutoAttack's radii.
+_START = {"linf": 0.15, "l2": 0.5, "l1": 2.5}
+
+
+@dataclass(frozen=True, repr=False)
+class FAB(MinimumNormGradientAttack):
+    """Steps along the decision boundary, drawn towards the clean image: FAB, and its targeted version FAB-T.
+
+    Croce and Hein, "Minimally distorted adversarial examples with a fast adaptive boundary attack" (2020), with the
+    paper's constants: 100 steps, alpha_max 0.1, eta 1.05, beta 0.9, 3 final searches. A step costs two forward passes
+    and one backward pass per rival class; targeted, one backward pass, once per rival class.
+
+    Args:
+        norm: "linf", "l2" or "l1".
+        targeted: go for one rival class after the other instead of the nearest of all.
+        classes: how many classes are considered, the most likely ones, the right one included, at least 2.
+        restarts: number of searches, the second and later ones from a random start, at least 1.
+        seed: of the random starts, 0 to 2^64 - 1.
+        steps, kappa: see `MinimumNormGradientAttack`.
+
+    Raises:
+        TypeError, ValueError: an argument is not what it must be.
+
+    >>> from medadv.models import Victim
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2)).eval()
+    >>> images = torch.full((5, 1, 4, 4), 0.5)
+    >>> bool(FAB("l1", steps=5)(Victim(net), images, net(images).argmax(1)).success.all())
+    True
+    """
+
+    name: ClassVar[str] = "fab"
+
+    norm: str = "linf"
+    targeted: bool = False
+    classes: int = CLASSES
+    restarts: int = field(default=1, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _arguments.choice(self.norm, "norm", NORMS)
+        _arguments.flag(self.targeted, "targeted")
+        object.__setattr__(self, "classes", _arguments.whole(self.classes, "classes", at_least=2))
+        object.__setattr__(self, "restarts", _arguments.whole(self.restarts, "restarts", at_least=1))
+        object.__setattr__(self, "seed", _arguments.whole(self.seed, "seed", at_least=0, below=2**64))
+
+    @property
+    def measure(self) -> str:
+        return self.norm
+
+    def _chase(self, hunt: Hunt) -> None:
+        others = rivals(hunt.logits[hunt.rows], hunt.targets[hunt.rows], self.classes - 1)
+        for restart in range(self.restarts):
+            for rival in others.split(1, dim=1) if self.targeted else [others]:
+                self._follow(hunt, self._start(hunt, restart), rival)
+        hunt.shorten(hunt.rows, self.steps, _FINAL_SEARCHES)
+
+    def _start(self, hunt: Hunt, restart: int) -> Tensor:
+        rows = hunt.rows
+        clean = hunt.images[rows]
+        if restart == 0:
+            return torch.zeros_like(clean)
+        direction = Draw(self.seed, hunt.ids[rows], restart).normal(tuple(clean.shape[1:]))
+        best = hunt.record.distance[rows] / 2
+        wanted = torch.where(best.isinf(), _START[self.norm] * hunt.victim.scale, best)
+        return hunt.clip(rows, direction * per_row(wanted / length(direction, self.norm), direction))
+
+    def _follow(self, hunt: Hunt, noise: Tensor, others: Tensor) -> None:
+        rows = hunt.rows
+        everything = torch.ones_like(rows, dtype=torch.bool)
+        low, high = hunt.room(rows)
+        for step in range(self.steps):
+            noise = noise.detach().requires_grad_()
+            logits, _ = hunt.look(rows, step, noise)
+            boundary = Boundary.of(hunt, rows, step, noise, logits, others, everything)
+            noise = noise.detach()
+            noise = hunt.clip(rows, self._next(boundary, noise, low, high))
+            with torch.no_grad():
+                _, adversarial = hunt.look(rows, step + 1, noise)
+            noise = torch.where(per_row(adversarial, noise).bool(), _BETA * noise, noise)
+
+    def _next(self, boundary: Boundary, noise: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        moves, costs = boundary.moves(low - noise, high - noise, self.norm)
+        nearest = costs.argmin(dim=1)
+        from_here = chosen(moves, nearest)
+        plane = Boundary(chosen(boundary.weight, nearest).unsqueeze(1), chosen(boundary.rise, nearest).unsqueeze(1))
+        from_clean = plane.seen_from(-noise).moves(low, high, self.norm)[0].squeeze(1)
+        here, clean = length(from_here, self.norm), length(from_clean, self.norm)
+        share = (here / (here + clean).clamp_min(1e-300)).clamp_max(_ALPHA_MAX)
+        weight = per_row(share, noise)
+        return (1 - weight) * (noise + _ETA * from_here) + weight * _ETA * from_clean

@@ -1,0 +1,91 @@
+"""The length of a change, in the norms that attacks minimise."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+ORDERS = {"linf": math.inf, "l2": 2.0, "l1": 1.0}
+
+
+def length(change: Tensor, norm: str) -> Tensor:
+    """Length of each row over all its entries, summed in float64: it does not depend on the other rows.
+
+    Args:
+        change: [N, ...].
+        norm: "linf", "l2" or "l1".
+
+    Returns:
+        [N] float64.
+
+    >>> [float(length(torch.tensor([[3.0, -4.0]]), norm)) for norm in ("linf", "l2", "l1")]
+    [4.0, 5.0, 7.0]
+    """
+    found: Tensor = torch.linalg.vector_norm(change.flatten(1), ord=ORDERS[norm], dim=1, dtype=torch.float64)
+    return found
+
+
+def dual_length(change: Tensor, norm: str) -> Tensor:
+    """Length of each row in the dual norm: by how much a linear function with these weights rises per unit of `norm`.
+
+    Args:
+        change: [N, ...].
+        norm: "linf", "l2" or "l1".
+
+    Returns:
+        [N] float64.
+
+    >>> float(dual_length(torch.tensor([[3.0, -4.0]]), "linf"))
+    7.0
+    """
+    return length(change, {"linf": "l1", "l2": "l2", "l1": "linf"}[norm])
+
+
+def per_row(values: Tensor, like: Tensor) -> Tensor:
+    """One number per row, shaped to be multiplied with rows.
+
+    Args:
+        values: [N].
+        like: [N, ...].
+
+    Returns:
+        [N, 1, ..., 1] of the type of `like`.
+
+    >>> per_row(torch.ones(2), torch.zeros(2, 3, 4)).shape
+    torch.Size([2, 1, 1])
+    """
+    return values.to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+
+
+def unit(change: Tensor) -> Tensor:
+    """Each row divided by its L2 length; a row of zeros stays.
+
+    Args:
+        change: [N, ...].
+
+    Returns:
+        [N, ...].
+
+    >>> unit(torch.tensor([[3e-30, 4e-30]])).tolist()
+    [[0.6..., 0.8...]]
+    """
+    # Scaled first, so that squares of small entries do not underflow.
+    change = change / per_row(positive(length(change, "linf")), change)
+    return change / per_row(positive(length(change, "l2")), change)
+
+
+def positive(values: Tensor) -> Tensor:
+    """Lengths to divide by: 1 where they are 0.
+
+    Args:
+        values: any shape, at least 0.
+
+    Returns:
+        The same shape.
+
+    >>> positive(torch.tensor([2.0, 0.0])).tolist()
+    [2.0, 1.0]
+    """
+    return torch.where(values > 0, values, torch.ones_like(values))

@@ -1,0 +1,81 @@
+"""An attack that looks for the smallest change that fools the victim."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from medadv import _arguments
+from medadv.attacks.base_attack import BaseAttack
+from medadv.attacks.hunt import ANY_IMAGE, Hunt
+from medadv.attacks.result import Result
+from medadv.models.victim import Victim
+from medadv.perturbations import Perturbation
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class MinimumNormAttack(BaseAttack):
+    """An attack without a budget: it minimises the length of the noise that fools the victim.
+
+    In its result, an image that was fooled is the nearest adversarial one that was seen, `distance` is the length of
+    its change as a fraction of the image range, and `loss` is its margin; an image that was not fooled is the clean one
+    at distance 0. `Result.success_within` gives the outcome for a budget.
+
+    Args:
+        steps: number of iterations, at least 1.
+    """
+
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", _arguments.whole(self.steps, "steps", at_least=1))
+
+    @property
+    def perturbation(self) -> Perturbation:
+        return ANY_IMAGE
+
+    @property
+    @abstractmethod
+    def measure(self) -> str:
+        """The norm that is minimised: "linf", "l2" or "l1"."""
+
+    @property
+    def _margin(self) -> float:
+        """The kappa of the hunt: 0, the victim's answer alone decides."""
+        return 0.0
+
+    def _run(self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor, clean_logits: Tensor) -> Result:
+        with torch.inference_mode(False), torch.enable_grad():
+            hunt = Hunt(victim, images, targets, ids, clean_logits, self.measure, self._margin)
+            if len(hunt.rows):
+                self._chase(hunt)
+            return hunt.result()
+
+    @abstractmethod
+    def _chase(self, hunt: Hunt) -> None:
+        """Show images to the victim until the steps are used up; there is at least one row to attack."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class MinimumNormGradientAttack(MinimumNormAttack):
+    """A minimum-norm attack that sees logits and gradients, and so can ask for a margin.
+
+    Args:
+        steps: number of iterations, at least 1.
+        kappa: margin of an adversarial image, at least 0: a wrong logit must exceed the right one by kappa times the
+            largest size of the clean logits (by kappa where all are below 1), so that a find does not sit in float
+            noise. For a model in half precision, 0.01 is above its noise.
+    """
+
+    kappa: float = 1e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "kappa", _arguments.real(self.kappa, "kappa", at_least=0))
+
+    @property
+    def _margin(self) -> float:
+        return self.kappa

@@ -1,0 +1,62 @@
+"""Transfer of attacks from a surrogate."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from medadv.attacks.base_attack import BaseAttack
+from medadv.attacks.questions import Questions
+from medadv.attacks.result import Result
+from medadv.models.victim import Victim
+
+
+def transfer(
+    attack: BaseAttack,
+    surrogate: Victim,
+    victim: Victim,
+    images: Tensor,
+    targets: Tensor,
+    ids: Tensor | None = None,
+) -> Result:
+    """What an attack on a surrogate does to a victim that is asked once per image.
+
+    Images that the victim gets wrong already are not attacked; those that only the surrogate gets wrong stay clean. An
+    attack with `stop_early=False` transfers better: it goes on after the surrogate is fooled.
+
+    Args:
+        attack: the attack.
+        surrogate: the model that the attack sees; same bounds as the victim.
+        victim: the model that is fooled or not.
+        images: [N, C, H, W] or [N, C, D, H, W] float32, inside the bounds.
+        targets: [N] int64, the right classes.
+        ids: [N] int64, numbers of the examples for random numbers; default 0 to N - 1.
+
+    Returns:
+        One row per image, as the victim sees it: its answers and margin, `distance` of the attack, and counts of the
+        passes through the victim alone.
+
+    Raises:
+        TypeError, ValueError: different bounds; what either `Victim.check` refuses; ids of another type or shape.
+
+    >>> from medadv.attacks.pgd import PGD
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2)).eval()
+    >>> images = torch.full((5, 1, 4, 4), 0.5)
+    >>> result = transfer(PGD(eps=0.5), Victim(net), Victim(net), images, net(images).argmax(1))
+    >>> bool(result.success.all()), int(result.backwards.sum())
+    (True, 0)
+    """
+    if surrogate.bounds != victim.bounds:
+        raise ValueError(f"surrogate must have the bounds of the victim, {victim.bounds}, got {surrogate.bounds}.")
+    ids = torch.arange(len(images), device=images.device) if ids is None else ids
+    with torch.inference_mode(False), torch.no_grad():
+        questions = Questions(attack.perturbation, victim, images, targets, ids, victim.clean_logits(images, targets))
+        questions.record.forwards += 1
+        rows = questions.rows
+        if len(rows) == 0:
+            return questions.result()
+        found = attack(surrogate, questions.images[rows], targets[rows], ids[rows])
+        questions.ask(rows, 0, found.parameters)
+        result = questions.result()
+        result.distance[rows] = found.distance
+        return result

@@ -1,0 +1,42 @@
+import pytest
+import torch
+
+from medadv.attacks.ball import to_ball
+from medadv.attacks.length import length
+
+NORMS = ("linf", "l2", "l1")
+
+
+def points(count=30):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(count, 2, 3, 4, generator=generator), torch.rand(count, generator=generator).double() * 4
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_result_lies_in_the_ball_and_points_inside_stay(norm):
+    noise, radius = points()
+    inside = length(noise, norm) <= radius
+    projected = to_ball(noise, radius, norm)
+    assert bool((length(projected, norm) <= radius * (1 + 1e-6)).all())
+    torch.testing.assert_close(length(projected, norm)[~inside], radius[~inside], rtol=1e-6, atol=0)
+    torch.testing.assert_close(projected[inside], noise[inside])
+    assert norm == "l1" or inside.any()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_no_other_point_of_the_ball_is_nearer(norm):
+    # The projection onto a convex set: <noise - p, q - p> <= 0 for every q of the set.
+    noise, radius = points()
+    projected = to_ball(noise, radius, norm)
+    others, _ = points(60)
+    for other in others:
+        candidate = to_ball(other.expand_as(noise), radius * 0.99, norm)
+        angle = ((noise - projected) * (candidate - projected)).flatten(1).sum(1)
+        assert float(angle.max()) <= 1e-5
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_radius_of_zero_and_infinity(norm):
+    noise, _ = points(3)
+    assert torch.equal(to_ball(noise, torch.zeros(3).double(), norm), torch.zeros_like(noise))
+    torch.testing.assert_close(to_ball(noise, torch.full((3,), torch.inf).double(), norm), noise)
