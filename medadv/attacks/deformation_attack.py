@@ -49,7 +49,7 @@ class DeformationAttack(Attack):
     interpolation: Interpolation = "linear"
     padding: Padding = "border"
     smoothness: float = 0.0
-    rule: str = "sign"
+    rule: str = "adam"
 
     def __post_init__(self) -> None:
         super().__post_init__()

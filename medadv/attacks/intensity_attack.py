@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from medadv.attacks.attack import Attack
@@ -13,7 +13,7 @@ from medadv.perturbations import IntensityCurve
 class IntensityAttack(Attack):
     """Another window and another gamma, raised by gradient steps.
 
-    See `medadv.perturbations.IntensityCurve`; ours.
+    See `medadv.perturbations.IntensityCurve`; ours. So few parameters leave local maxima: hence three restarts.
 
     Args:
         gamma: largest exponent, at least 1: 1.5 allows 1 / 1.5 to 1.5.
@@ -39,6 +39,7 @@ class IntensityAttack(Attack):
     gamma: float = 1.3
     window: float = 0.05
     rule: str = "sign"
+    restarts: int = field(default=3, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -43,7 +43,7 @@ class Options:
     budgets: dict[str, tuple[float, ...]]
     out: Path
     steps: int | None
-    restarts: int
+    restarts: int | None
     seed: int
     task: str
     limit: int | None
@@ -68,7 +68,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--budget", "budgets", multiple=True, metavar="[ATTACK=]V,V,...", help="Such as pgd=1/255,2/255.")
 @click.option("--out", required=True, type=_PATH, help="Folder for the results; must not exist yet.")
 @click.option("--steps", type=_WHOLE, help="Gradient steps of each attack; default: its own, 20 for pgd.")
-@click.option("--restarts", type=_WHOLE, default=1, show_default=True, help="Random starts of each attack.")
+@click.option("--restarts", type=_WHOLE, help="Random starts of each attack; default: its own, 1 for pgd.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--task", type=click.Choice(["multiclass", "binary"]), default="multiclass", show_default=True)
 @click.option("--limit", type=_WHOLE, help="Use only N images, evenly spread over the data.")
@@ -148,7 +148,8 @@ def _evaluation(options: Options, data: ImageSet) -> Evaluation:
     from medadv.sweep.plan import Curve, Evaluation
 
     victim = Victim(_model(options), task=options.task)
-    given: dict[str, Any] = {"restarts": options.restarts} | ({} if options.steps is None else {"steps": options.steps})
+    asked = {"steps": options.steps, "restarts": options.restarts}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     curves = tuple(Curve(ATTACKS[name](**given), budgets) for name, budgets in options.budgets.items())
     evaluation = Evaluation(victim, options.model, data, str(options.data), curves, seed=options.seed)
     try:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from medadv.attacks import PGD, Attack
+from medadv.attacks import PGD, Attack, Draw
 from medadv.sweep.plan import Curve
 from medadv.sweep.sample import Finding, Sample, joined, judged, percent
 
@@ -80,7 +80,7 @@ def gradients(curves: Sequence[Curve], sample: Sample) -> Finding:
 
 
 def gradient_sizes(attack: Attack, sample: Sample) -> Tensor:
-    """Largest entry of the gradient of an attack's objective to its parameters, at the clean image.
+    """Largest entry of the gradient of an attack's objective to its parameters, where its first restart begins.
 
     Args:
         attack: perturbation and objective.
@@ -90,6 +90,9 @@ def gradient_sizes(attack: Attack, sample: Sample) -> Tensor:
         [M]; zero where the model gives no gradient at all.
     """
     start = attack.perturbation.identity(sample.images)
+    if attack.random_start:
+        draw = Draw(attack.seed, sample.ids, 0)
+        start = attack.perturbation.random(sample.images, draw, sample.victim.bounds)
     parameters = {name: values.detach().requires_grad_() for name, values in start.items()}
     with torch.enable_grad():
         changed = attack.perturbation.apply(sample.images, parameters, sample.victim.bounds)

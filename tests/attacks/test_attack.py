@@ -17,7 +17,7 @@ CHANGES = {
     "momentum": 0.5,
     "adaptive": True,
     "gradient": Gradient(translation=1.0),
-    "restarts": 2,
+    "restarts": 7,
     "random_start": False,
     "stop_early": False,
     "objective": Margin(),
@@ -138,7 +138,7 @@ def test_a_call_asks_the_model_no_more_than_it_says(lab, name):
     y = lab.answers(victim, x)
     counting.shown = counting.differentiated = 0
     steps = 1 if name == "fgsm" else 3
-    result = ATTACKS[name](steps=steps).with_budget(BUDGETS.get(name, 0.01))(victim, x, y)
+    result = ATTACKS[name](steps=steps, restarts=1).with_budget(BUDGETS.get(name, 0.01))(victim, x, y)
     assert int(result.forwards.sum()) == counting.shown
     assert int(result.backwards.sum()) == counting.differentiated
     shown, differentiated, at_the_end = PASSES.get(name, (1, 1, 1))
