@@ -226,7 +226,9 @@ def test_l1_gradients_stop_where_a_voxel_is_full():
     x = torch.tensor([0.0, 0.3, 1.0, 1.0, 0.0]).reshape(1, 1, 1, 5)
     weight = torch.tensor([-1.0, 2.0, 3.0, -4.0, 5.0]).reshape(1, 1, 1, 5)
     noise = torch.zeros_like(x, requires_grad=True)
-    (gradient,) = torch.autograd.grad((Additive(1.0, "l1").apply(x, {"noise": noise}, (0.0, 1.0)) * weight).sum(), noise)
+    (gradient,) = torch.autograd.grad(
+        (Additive(1.0, "l1").apply(x, {"noise": noise}, (0.0, 1.0)) * weight).sum(), noise
+    )
     assert gradient.flatten().tolist() == [0.0, 2.0, 0.0, -4.0, 5.0]
 
 
