@@ -7,6 +7,7 @@ from medadv.attacks.bim import BIM
 from medadv.attacks.curve import budget_curve
 from medadv.attacks.di_fgsm import DIFGSM
 from medadv.attacks.diversity import Diversity
+from medadv.attacks.ensemble import Ensemble
 from medadv.attacks.fgsm import FGSM
 from medadv.attacks.gradient import Gradient
 from medadv.attacks.mi_fgsm import MIFGSM
@@ -54,6 +55,7 @@ __all__ = [
     "BiasFieldAttack",
     "Diversity",
     "Draw",
+    "Ensemble",
     "Gradient",
     "Result",
     "Search",
