@@ -15,6 +15,7 @@ from medadv.attacks.deepfool import DeepFool
 from medadv.attacks.deformation_attack import DeformationAttack
 from medadv.attacks.di_fgsm import DIFGSM
 from medadv.attacks.diversity import Diversity
+from medadv.attacks.ensemble import Ensemble
 from medadv.attacks.fab import FAB
 from medadv.attacks.fgsm import FGSM
 from medadv.attacks.flow_attack import FlowAttack
@@ -89,6 +90,7 @@ __all__ = [
     "DeformationAttack",
     "Diversity",
     "Draw",
+    "Ensemble",
     "FlowAttack",
     "FrequencyAttack",
     "Gradient",

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from medadv.attacks.budgeted_attack import BudgetedAttack
+from medadv.attacks.merge import replace_rows
 from medadv.attacks.result import Result
 from medadv.models.victim import Victim
 
@@ -61,17 +60,5 @@ def budget_curve(
             results.append(results[-1])
             continue
         fresh = each.run(victim, images[left], targets[left], ids[left], logits[left])
-        results.append(_replaced(results[-1], left, fresh))
+        results.append(replace_rows(results[-1], left, fresh))
     return results
-
-
-def _replaced(old: Result, rows: Tensor, new: Result) -> Result:
-    """`old` with these rows taken from `new`."""
-    merged: dict[str, Any] = {}
-    for name in (item.name for item in fields(Result)):
-        before, after = getattr(old, name), getattr(new, name)
-        if isinstance(before, dict):
-            merged[name] = {key: before[key].index_copy(0, rows, after[key]) for key in before}
-        else:
-            merged[name] = before.index_copy(0, rows, after)
-    return Result(**merged)

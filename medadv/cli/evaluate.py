@@ -91,7 +91,10 @@ def evaluate(context: Any, attacks: tuple[str, ...], budgets: tuple[str, ...], a
     # What a model prints is for people: stdout belongs to the results.
     with redirect_stdout(sys.stderr):
         store = _run(options)
-    finish(store, options.out / "report.html", as_json)
+    try:
+        finish(store, options.out / "report.html", as_json)
+    except StoreDamaged as error:
+        raise DamagedError(sentence(error)) from None
 
 
 def _run(options: Options) -> Store:

@@ -296,7 +296,7 @@ def test_files_that_could_run_code_are_refused(wrong, write):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--attack", "fgsm"], "unknown attack, choose from pgd, bias-field"),
+        (["--attack", "lbfgs"], "unknown attack, choose from pgd, bias-field"),
         (["--attack", "pgd", "--attack", "pgd"], "given twice"),
         (["--budget=-0.1"], "must be 0 or above, got -0.1"),
         (["--budget", "-1/255"], "must be 0 or above, got -1/255"),

@@ -1,0 +1,31 @@
+"""Rows of one result taken from another."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from torch import Tensor
+
+from medadv.attacks.result import Result
+
+
+def replace_rows(old: Result, rows: Tensor, new: Result) -> Result:
+    """A result with some of its rows replaced.
+
+    Args:
+        old: N rows.
+        rows: [M] int64, which of them.
+        new: M rows, of a perturbation with the same parameters.
+
+    Returns:
+        N rows.
+    """
+    merged: dict[str, Any] = {}
+    for name in (item.name for item in fields(Result)):
+        before, after = getattr(old, name), getattr(new, name)
+        if isinstance(before, dict):
+            merged[name] = {key: before[key].index_copy(0, rows, after[key]) for key in before}
+        else:
+            merged[name] = before.index_copy(0, rows, after)
+    return Result(**merged)
