@@ -28,7 +28,7 @@ def test_the_victim_decides_and_is_asked_twice(lab):
     with torch.no_grad():
         # Another model, but a relative.
         for parameter in victim.module.parameters():
-            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+            parameter.add_(0.01 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
     counting = lab.Counting(victim.module).eval()
     victim = Victim(counting, mean=victim.mean, std=victim.std)
     x = lab.images_in(UNIT, (40, 1, 8, 8))
