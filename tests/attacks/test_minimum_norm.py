@@ -353,13 +353,24 @@ def test_the_margin_goes_for_the_nearest_class_and_cross_entropy_for_all(lab):
     assert (papers.distance.numpy() / exact("l2")).max() <= 1.025
 
 
+class Wavy(nn.Module):
+    """Many boundaries, of which the nearest is not the one that the gradient shows."""
+
+    def forward(self, images):
+        flat = images.flatten(1).double()
+        waves = torch.randn(flat.shape[1], 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        rise = (5 * flat @ waves).sin().sum(1) - 1
+        return torch.stack([torch.zeros_like(rise), rise], dim=1)
+
+
 def test_restarts_can_only_help(lab):
-    victim = rectified_victim()
-    x = lab.images_in(UNIT, (30, 1, 8, 8))
+    victim = Victim(Wavy().eval())
+    x = lab.images_in(UNIT, (30, 1, 4, 4))
     y = lab.answers(victim, x)
-    one, three = (FAB("l2", steps=2, restarts=restarts)(victim, x, y) for restarts in (1, 3))
-    assert bool((three.distance[one.success] <= one.distance[one.success] * (1 + 1e-6)).all())
-    assert bool((three.distance[one.success] < one.distance[one.success] * 0.99).any())
+    one, three = (FAB("l2", steps=10, restarts=restarts)(victim, x, y) for restarts in (1, 3))
+    # The final searches start elsewhere, and end a little elsewhere.
+    assert bool((three.distance[one.success] <= one.distance[one.success] * 1.01).all())
+    assert bool((three.distance[one.success] < one.distance[one.success] * 0.98).any())
 
 
 def test_success_within_a_budget(lab):

@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from medadv.attacks.boundary import Boundary, first_guess, rivals
+from medadv.attacks.gradients import jacobian
+from medadv.attacks.hunt import Hunt
+
+
+def hunt_of(victim, x, y, norm="l2", kappa=0.0):
+    with torch.no_grad():
+        logits = victim(x)
+    return Hunt(victim, x, y, torch.arange(len(x)), logits, norm, kappa)
+
+
+def test_jacobian_is_that_of_autograd():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(5, 3, generator=generator)
+    x = torch.randn(4, 5, generator=generator).requires_grad_()
+    expected = torch.stack([torch.autograd.functional.jacobian(lambda row: (row @ weight).sin(), row) for row in x])
+    torch.testing.assert_close(jacobian((x @ weight).sin(), x), expected)
+
+
+def test_rivals_are_the_most_likely_wrong_classes():
+    logits = torch.tensor([[5.0, 1.0, 4.0, 2.0], [0.0, 3.0, 1.0, 2.0]])
+    targets = torch.tensor([0, 3])
+    assert rivals(logits, targets, 2).tolist() == [[2, 3], [1, 2]]
+    assert rivals(logits, targets, 9).tolist() == [[2, 3, 1], [1, 2, 0]]
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_the_hyperplanes_of_a_linear_model_are_its_boundaries(lab, norm):
+    victim, weight = lab.linear_victim((1, 4, 4), classes=4)
+    x = lab.images_in((0.0, 1.0), (6, 1, 4, 4))
+    y = lab.answers(victim, x)
+    hunt = hunt_of(victim, x, y, norm)
+    others = rivals(hunt.logits, y, 3)
+    noise = (0.01 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))).requires_grad_()
+    logits, _ = hunt.look(hunt.rows, 0, noise)
+    boundary = Boundary.of(hunt, hunt.rows, 0, noise, logits, others, torch.ones(6, dtype=torch.bool))
+    for row in range(6):
+        expected = (weight[others[row]] - weight[y[row]]).float()
+        torch.testing.assert_close(boundary.weight[row], expected)
+    # Seen from the clean image, the rise is the clean gap.
+    gaps = hunt.logits.gather(1, y[:, None]) - hunt.logits.gather(1, others)
+    torch.testing.assert_close(boundary.seen_from(-noise.detach()).rise.float(), gaps, rtol=1e-4, atol=1e-6)
+    low, high = hunt.room(hunt.rows)
+    moves, costs = boundary.moves(low - noise.detach(), high - noise.detach(), norm)
+    for rival in range(3):
+        with torch.no_grad():
+            there = victim((x + noise + moves[:, rival]).clamp(0, 1))
+        gap = there.gather(1, others[:, [rival]]) - there.gather(1, y[:, None])
+        reached = costs[:, rival].isfinite()
+        torch.testing.assert_close(gap[reached], torch.zeros_like(gap[reached]), rtol=0, atol=1e-5)
+
+
+def test_the_first_guess_goes_to_the_nearest_class_not_the_likeliest(lab):
+    # Class 1 is likelier, but its logit hardly depends on the image.
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3)).eval()
+    with torch.no_grad():
+        net[1].weight.copy_(torch.stack([torch.zeros(16), torch.full((16,), 0.01), torch.full((16,), 1.0)]))
+        net[1].bias.copy_(torch.tensor([1.0, 0.9, -8.0]))
+    victim = lab.linear_victim((1, 4, 4))[0]
+    victim.module = net
+    x = torch.full((2, 1, 4, 4), 0.5)
+    hunt = hunt_of(victim, x, torch.zeros(2, dtype=torch.int64))
+    guess = first_guess(hunt, 3)
+    with torch.no_grad():
+        assert victim(x + guess).argmax(1).tolist() == [2, 2]
+    assert hunt.record.forwards.tolist() == [1, 1]
+    assert hunt.record.backwards.tolist() == [2, 2]
+
+
+def test_where_no_boundary_can_be_reached_the_cost_is_finite_and_the_box_is_used(lab):
+    victim, _ = lab.linear_victim((1, 4, 4), bias=50.0)
+    x = lab.images_in((0.0, 1.0), (3, 1, 4, 4))
+    hunt = hunt_of(victim, x, torch.zeros(3, dtype=torch.int64))
+    guess = x + first_guess(hunt, 2)
+    assert set(guess.flatten().tolist()) == {0.0, 1.0}
