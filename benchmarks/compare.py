@@ -164,7 +164,7 @@ def versions() -> dict[str, str]:
 
     requirements = (ROOT / "requirements-peers.txt").read_text().splitlines()
     found = {}
-    for name in (line.split()[0] for line in requirements if line and not line.startswith("#")):
+    for name in (line.split()[0] for line in requirements if line[:1].isalpha()):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -1,7 +1,7 @@
 """SimpleITK: one image and channel at a time, without gradients."""
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813  (its own name for itself)
 import torch
 
 INTERPOLATORS = {"nearest": sitk.sitkNearestNeighbor, "linear": sitk.sitkLinear, "cubic": sitk.sitkBSpline}
