@@ -1,9 +1,12 @@
 # The two commands of the README, and those of daily work. Each installs what it needs on first use.
 #
-#   make demo     a robustness report on generated images, in demo/report.html
-#   make test     lint, types, and the whole test suite
-#   make bench    the benchmarks, as a table of ratios to peers
-#   make clean    forget the virtual environment and the build
+#   make demo         a robustness report on generated images, in demo/report.html
+#   make test         lint, types, and the whole test suite
+#   make bench        the benchmarks, as a table of ratios to plain PyTorch and SciPy
+#   make bench-peers  the same with every library of benchmarks/requirements-peers.txt
+#   make clean        forget the virtual environments and the build
+#
+# COMPARE holds arguments for the benchmarks: make bench-peers COMPARE="--threads 1 2 --name all"
 #
 # TORCH names the torch to install; set it before the first use (or after `make clean`) to take another one:
 #   make test TORCH=torch==2.14.1
@@ -16,7 +19,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NATIVE := $(shell find csrc -type f) CMakeLists.txt setup.py
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bench-peers clean
 
 demo: .venv/lab
 	$(BIN)/medadv demo
@@ -30,10 +33,13 @@ lint: .venv/test
 	$(BIN)/mypy
 
 bench: .venv/test
-	$(BIN)/python -m benchmarks.compare
+	$(BIN)/python -m benchmarks.compare $(COMPARE)
+
+bench-peers: .venv-peers/ready
+	.venv-peers/bin/python -m benchmarks.compare $(COMPARE)
 
 clean:
-	rm -rf .venv build medadv/lib medadv/*.so
+	rm -rf .venv .venv-peers build medadv/lib medadv/*.so
 
 # One torch for good: everything after it finds its requirement met.
 .venv/torch:
@@ -48,4 +54,14 @@ clean:
 .venv/lab .venv/test: .venv/%: .venv/torch pyproject.toml $(NATIVE)
 	@echo "Building the operators and installing medadv[$*]"
 	@CMAKE_ARGS="$(CMAKE_ARGS)" $(PIP) install --no-build-isolation --editable ".[$*]"
+	@touch $@
+
+# An environment of its own, because the libraries bring some twenty packages; it sees the other one, and its torch.
+.venv-peers/ready: .venv/test benchmarks/requirements-peers.txt
+	@echo "Installing the libraries to compare with in .venv-peers"
+	@$(PYTHON) -m venv .venv-peers
+	@$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+	  "$$(.venv-peers/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/venv.pth"
+	@.venv-peers/bin/python -m pip --disable-pip-version-check --quiet install "$(TORCH)" \
+	  -r benchmarks/requirements-peers.txt
 	@touch $@

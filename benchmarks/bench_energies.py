@@ -1,22 +1,35 @@
-"""Energies of a dense displacement against plain PyTorch, eager and compiled; copying the field is the floor."""
+"""Energies of a dense displacement against plain PyTorch, eager and compiled, and against libraries; copying the
+field is the floor."""
 
 import pytest
 import torch
 
-from benchmarks import plain_torch
+from benchmarks import peers, plain_torch
 from medadv import ops
 
-CONTENDERS = {
-    "membrane_energy": (ops.membrane_energy, plain_torch.membrane_energy),
-    "total_variation": (ops.total_variation, plain_torch.total_variation),
-    "bending_energy": (ops.bending_energy, plain_torch.bending_energy),
-    "folding_penalty": (ops.folding_penalty, plain_torch.folding_penalty),
-}
+OPERATIONS = ["membrane_energy", "total_variation", "bending_energy", "folding_penalty"]
 
 
-def contenders(operation):
-    ours, eager = CONTENDERS[operation]
-    return {"medadv": ours, "eager": eager, "compiled": torch.compile(eager)}
+def pairs(*plain, gradients=False):
+    """Every operation with everyone who has it."""
+    return [
+        (operation, contender)
+        for operation in OPERATIONS
+        for contender in ("medadv", *plain, *peers.names(operation, gradients=gradients))
+    ]
+
+
+def contender_named(name, operation, u):
+    """What runs on a displacement."""
+    if name == "medadv":
+        return getattr(ops, operation)
+    if name == "copy":
+        out = torch.empty_like(u)
+        return lambda u: out.copy_(u)
+    if name in peers.PEERS:
+        return peers.make(name, operation, u)
+    eager = getattr(plain_torch, operation)
+    return torch.compile(eager) if name == "compiled" else eager
 
 
 @pytest.fixture
@@ -28,24 +41,25 @@ def displacement(case):
     return size, torch.randn((image.shape[0], axes, *image.shape[2:]), generator=g).to(image.device)
 
 
-@pytest.mark.parametrize("operation", CONTENDERS)
-@pytest.mark.parametrize("contender", ["medadv", "eager", "compiled", "copy"])
+@pytest.mark.parametrize(("operation", "contender"), pairs("eager", "compiled", "copy"))
 def test_forward(compete, displacement, contender, operation):
     size, u = displacement
-    out = torch.empty_like(u)
-    run = {**contenders(operation), "copy": lambda u: out.copy_(u)}[contender]
+    run = contender_named(contender, operation, u)
     with torch.no_grad():
-        compete(lambda: run(u), operation=operation, mode="forward", size=size, contender=contender)
+        compete(run, (u,), operation=operation, mode="forward", size=size, contender=contender)
 
 
-@pytest.mark.parametrize("operation", CONTENDERS)
-@pytest.mark.parametrize("contender", ["medadv", "eager", "compiled"])
-def test_backward(compete, displacement, contender, operation):
+@pytest.mark.parametrize(("operation", "contender"), pairs("eager", "compiled", gradients=True))
+def test_backward(compete_backward, displacement, contender, operation):
     size, u = displacement
-    u.requires_grad_()
-    function = contenders(operation)[contender]
-
-    def run():
-        torch.autograd.grad(function(u).sum(), u)
-
-    compete(run, operation=operation, mode="forward+backward", size=size, contender=contender)
+    function = contender_named(contender, operation, u)
+    compete_backward(
+        lambda u: function(u).sum(),
+        (u,),
+        (u,),
+        None,
+        operation=operation,
+        mode="forward+backward",
+        size=size,
+        contender=contender,
+    )

@@ -1,8 +1,10 @@
-// The torch-free core as a Python module: what this build is, and the definitions of its operators.
+// The torch-free core as a Python module: what this build is, the definitions of its operators, and
+// those operators over NumPy arrays.
 #include <string>
 
 #include "core/platform.h"
 #include "python/definitions.h"
+#include "python/operators.h"
 
 namespace medadv {
 namespace {
@@ -31,6 +33,9 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   define_dense_fields(definitions);
   define_warps(definitions);
   define_tiles(definitions);
+
+  auto operators = m.def_submodule("operators", "The operators over NumPy arrays; medadv.numpy is their door.");
+  define_operators(operators);
 }
 
 }  // namespace medadv

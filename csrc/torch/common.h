@@ -1,9 +1,11 @@
 // Checks, shapes and dtypes that every operator shares.
 #pragma once
 
+#ifndef MEDADV_TENSOR  // else python/tensor.h has put NumPy arrays in their place
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
+#endif
 #include <torch/headeronly/core/ScalarType.h>
 
 #include <algorithm>

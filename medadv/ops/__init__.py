@@ -4,12 +4,12 @@ Images are ``[N, C, (D,) H, W]``, lattices of B-spline control points ``[N, K, (
 Every operator runs on CPU and CUDA, and works under autograd, vmap, autocast and torch.compile.
 """
 
+from medadv._lattice import lattice_shape
 from medadv.ops._build import build_info
 from medadv.ops.bias_field import bias_field
 from medadv.ops.energies import bending_energy, membrane_energy, total_variation
 from medadv.ops.gaussian_blur import gaussian_blur
 from medadv.ops.jacobian import folding_penalty, jacobian_determinant
-from medadv.ops.lattice import lattice_shape
 from medadv.ops.spline_field import spline_field
 from medadv.ops.spline_warp import spline_warp
 from medadv.ops.warp import warp

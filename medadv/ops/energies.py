@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
+from medadv._lattice import cell_lengths, per_axis
 from medadv.ops._registration import (
     check_tensor,
     contiguous_like,
@@ -135,19 +136,15 @@ def total_variation(field: Tensor, voxel_size: float | Sequence[float] = 1.0) ->
     return _dense("total_variation", "dense_total_variation", field, voxel_size)
 
 
-def _per_axis(voxel_size: float | Sequence[float], axes: int) -> list[float]:
-    return [float(voxel_size)] * axes if isinstance(voxel_size, (int, float)) else [float(v) for v in voxel_size]
-
-
 def _dense(name: str, op: str, field: Tensor, voxel_size: float | Sequence[float]) -> Tensor:
     check_tensor(name, "field", field)
-    energy = getattr(torch.ops.medadv, op)(field, _per_axis(voxel_size, field.dim() - 2))
+    energy = getattr(torch.ops.medadv, op)(field, per_axis(voxel_size, field.dim() - 2))
     return _total(energy, field)
 
 
 def _lattice(name: str, lattice: Tensor, size: Sequence[int], voxel_size: float | Sequence[float]) -> Tensor:
     check_tensor(name, "lattice", lattice)
-    spacing = _cell_lengths(name, lattice.shape[2:], size, voxel_size)
+    spacing = cell_lengths(name, lattice.shape[2:], size, voxel_size)
     energy, _ = getattr(torch.ops.medadv, name)(lattice, spacing)
     return _total(energy, lattice)
 
@@ -155,24 +152,6 @@ def _lattice(name: str, lattice: Tensor, size: Sequence[int], voxel_size: float 
 def _total(energy: Tensor, field: Tensor) -> Tensor:
     total = energy.sum(1)
     return total if field.dtype == torch.float64 else total.float()
-
-
-def _cell_lengths(
-    name: str, knots: Sequence[int], size: Sequence[int], voxel_size: float | Sequence[float]
-) -> list[float]:
-    lengths = _per_axis(voxel_size, len(size))
-    if not len(knots) == len(size) == len(lengths):
-        raise ValueError(
-            f"{name}: size and voxel_size must have one entry per axis of the lattice "
-            f"({len(knots)}), got {tuple(size)} and {voxel_size}"
-        )
-    if any(n < 2 for n in size):
-        raise ValueError(f"{name}: size must be at least 2 along every axis, got {tuple(size)}")
-    if not all(0 < v < float("inf") for v in lengths):
-        raise ValueError(f"{name}: voxel_size must be positive and finite, got {voxel_size}")
-    if any(k < 4 for k in knots):
-        raise ValueError(f"{name}: lattice must have at least 4 control points along every axis, got {tuple(knots)}")
-    return [v * (n - 1) / (k - 3) for v, n, k in zip(lengths, size, knots, strict=True)]
 
 
 # Of a lattice, E = 1/2 c^T H c and gradient = H c, with H symmetric: the operator applied to a cotangent is its own

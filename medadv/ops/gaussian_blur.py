@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
+from medadv._lattice import per_axis
+from medadv._words import BlurPadding, blur_padding
 from medadv.ops._registration import (
     check_tensor,
     contiguous_like,
@@ -16,13 +18,11 @@ from medadv.ops._registration import (
     register_float32_autocast,
 )
 
-_PADDINGS = ("reflect", "border", "zeros")  # in the order of core/gaussian_blur.h
-
 
 def gaussian_blur(
     image: Tensor,
     sigma: float | Sequence[float],
-    padding: Literal["reflect", "border", "zeros"] = "reflect",
+    padding: BlurPadding = "reflect",
     truncate: float = 4.0,
 ) -> Tensor:
     """Convolve an image with a Gaussian, axis by axis.
@@ -56,10 +56,8 @@ def gaussian_blur(
         tensor([5.2773e-04, 1.0671e-01, 8.9329e-01, 9.9947e-01])
     """
     check_tensor("gaussian_blur", "image", image)
-    if padding not in _PADDINGS:
-        raise ValueError(f"gaussian_blur: padding must be 'reflect', 'border' or 'zeros', got {padding!r}")
-    sigmas = [float(sigma)] * (image.dim() - 2) if isinstance(sigma, (int, float)) else [float(s) for s in sigma]
-    out: Tensor = torch.ops.medadv.gaussian_blur(image, sigmas, _PADDINGS.index(padding), float(truncate))
+    word, sigmas = blur_padding("gaussian_blur", padding), per_axis(sigma, image.dim() - 2)
+    out: Tensor = torch.ops.medadv.gaussian_blur(image, sigmas, word, float(truncate))
     return out
 
 

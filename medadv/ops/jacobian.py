@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
+from medadv._lattice import per_axis
 from medadv.ops._registration import (
     check_tensor,
     contiguous_like,
@@ -48,7 +49,7 @@ def jacobian_determinant(displacement: Tensor, voxel_size: float | Sequence[floa
         tensor([1.5000, 1.5000, 1.5000])
     """
     check_tensor("jacobian_determinant", "displacement", displacement)
-    out: Tensor = torch.ops.medadv.jacobian_determinant(displacement, _per_axis(voxel_size, displacement))
+    out: Tensor = torch.ops.medadv.jacobian_determinant(displacement, per_axis(voxel_size, displacement.dim() - 2))
     return out
 
 
@@ -77,15 +78,9 @@ def folding_penalty(displacement: Tensor, voxel_size: float | Sequence[float] = 
         tensor([1.])
     """
     check_tensor("folding_penalty", "displacement", displacement)
-    lengths = _per_axis(voxel_size, displacement)
+    lengths = per_axis(voxel_size, displacement.dim() - 2)
     penalty: Tensor = torch.ops.medadv.folding_penalty(displacement, lengths, float(threshold))
     return penalty if displacement.dtype == torch.float64 else penalty.float()
-
-
-def _per_axis(voxel_size: float | Sequence[float], displacement: Tensor) -> list[float]:
-    if isinstance(voxel_size, (int, float)):
-        return [float(voxel_size)] * (displacement.dim() - 2)
-    return [float(v) for v in voxel_size]
 
 
 @register_fake("medadv::jacobian_determinant")

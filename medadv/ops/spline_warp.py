@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medadv._words import Interpolation, Padding, sampling_words
 from medadv.ops._registration import check_tensor
-from medadv.ops.warp import Interpolation, Padding, register_warp, sampling_words
+from medadv.ops.warp import register_warp
 
 
 def spline_warp(

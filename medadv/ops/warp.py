@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
+from medadv._words import Interpolation, Padding, sampling_words
 from medadv.ops._registration import (
     check_tensor,
     contiguous_like,
     register_batching,
     register_float32_autocast,
 )
-
-Interpolation = Literal["nearest", "linear", "cubic"]
-Padding = Literal["zeros", "border", "reflection"]
-_INTERPOLATIONS = ("nearest", "linear", "cubic")
-_PADDINGS = ("zeros", "border", "reflection")
 
 
 def warp(
@@ -64,17 +60,6 @@ def warp(
     words = sampling_words("warp", interpolation, padding)
     out: Tensor = torch.ops.medadv.warp(image, displacement, *words)
     return out
-
-
-def sampling_words(op: str, interpolation: str, padding: str) -> tuple[int, int]:
-    """The numbers by which the compiled operators know interpolation and padding."""
-    for name, word, words in (
-        ("interpolation", interpolation, _INTERPOLATIONS),
-        ("padding", padding, _PADDINGS),
-    ):
-        if word not in words:
-            raise ValueError(f"{op}: {name} must be one of {', '.join(words)}, got {word!r}")
-    return _INTERPOLATIONS.index(interpolation), _PADDINGS.index(padding)
 
 
 def register_warp(op: str, motion: str) -> None:

@@ -1,28 +1,17 @@
 """What the CUDA compiler made of the kernels; needs the library and cuobjdump, but no GPU."""
 
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-import medadv
+from benchmarks import kernels
+from benchmarks.kernels import dump, usage
 from medadv import _core
 
-LIBRARY = Path(medadv.__file__).parent / "lib/libmedadv_cuda.so"
-
-
-def _cuobjdump():
-    packaged = sorted(Path(sys.prefix).glob("lib/python*/site-packages/nvidia/cu*/bin/cuobjdump"))
-    for path in packaged:
-        path.chmod(0o755)  # the package comes without the execute bit
-    return shutil.which("cuobjdump") or next(map(str, packaged), None)
-
-
-CUOBJDUMP = _cuobjdump()
-pytestmark = pytest.mark.skipif(not (LIBRARY.exists() and CUOBJDUMP), reason="no CUDA library, or no cuobjdump")
+pytestmark = pytest.mark.skipif(
+    not (kernels.LIBRARY.exists() and kernels.cuobjdump()), reason="no CUDA library, or no cuobjdump"
+)
 
 # Registers per thread, at most: 65536 over the threads that shall share a multiprocessor.
 MAX_REGISTERS = {
@@ -35,22 +24,6 @@ MAX_REGISTERS = {
     "energy_kernel": 128,
     "sum_kernel": 64,
 }
-
-
-def dump(*args):
-    return subprocess.run([CUOBJDUMP, *args, LIBRARY], check=True, capture_output=True, text=True).stdout
-
-
-def usage():
-    """(architecture, kernel, resource -> amount) of every kernel in the library."""
-    architecture = kernel = None
-    for line in dump("--dump-resource-usage").splitlines():
-        if match := re.search(r"arch = (sm_\w+)", line):
-            architecture = match[1]
-        if match := re.search(r"Function (\S+):", line):
-            kernel = match[1]
-        elif "REG:" in line:
-            yield architecture, kernel, {k: int(v) for k, v in re.findall(r"([A-Z]+):(\d+)", line)}
 
 
 def test_kernels_fit_their_budgets_and_spill_nothing():
@@ -73,3 +46,16 @@ def test_every_architecture_of_the_build_is_in_the_library():
 
 def test_nothing_divides_in_64_bits():
     assert not re.findall(r"__cuda_sm\d+_(?:div|rem)_[su]64", dump("-elf"))
+
+
+def test_the_committed_table_is_of_these_kernels():
+    """Its numbers too, where the compiler is the one that made it; `python -m benchmarks.kernels > docs/kernels.md`."""
+    committed, now = (Path(__file__).parents[2] / "docs/kernels.md").read_text(), kernels.table()
+
+    def names(text):
+        return [line.split(" | ")[:2] for line in text.splitlines() if line.startswith("| `")]
+
+    assert names(committed) == names(now)
+    head = committed.index("| ---")  # the compiler's version and the architectures
+    if committed[:head] == now[:head]:
+        assert committed == now

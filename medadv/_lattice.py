@@ -1,0 +1,81 @@
+"""The shape and the cells of a B-spline lattice over an image.
+
+A lattice of K >= 4 control points along an axis of S voxels spans it exactly: voxel i sits at
+i (K - 3) / (S - 1) cells from the start. So coefficients mean the same at any resolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Real
+
+
+def lattice_shape(size: Sequence[int], spacing: float | Sequence[float]) -> tuple[int, ...]:
+    """Control points per axis for a lattice whose spacing is as close as possible to the one asked for.
+
+    Args:
+        size: ``[H, W]`` or ``[D, H, W]``, voxels of the image along every axis, at least 1.
+        spacing: Voxels between control points, one number or one per axis, positive.
+
+    Returns:
+        Control points per axis, at least 4. The spacing is then exactly ``(S - 1) / (K - 3)`` voxels.
+
+    Raises:
+        ValueError: A size below 1, a spacing that is not positive, or lengths that differ.
+
+    Example:
+        >>> lattice_shape((224, 224), 32)
+        (10, 10)
+        >>> lattice_shape((1, 33, 65), (16, 16, 32))
+        (4, 5, 5)
+    """
+    spacings = per_axis(spacing, len(size))
+    if len(spacings) != len(size):
+        raise ValueError(
+            f"lattice_shape: spacing must be one number or one per axis of size ({len(size)}), got {len(spacings)}"
+        )
+    if any(s < 1 for s in size):
+        raise ValueError(f"lattice_shape: size must be at least 1 along every axis, got {tuple(size)}")
+    if not all(0 < s < float("inf") for s in spacings):
+        raise ValueError(f"lattice_shape: spacing must be positive and finite, got {spacing}")
+    return tuple(max(1, round((n - 1) / s)) + 3 for n, s in zip(size, spacings, strict=True))
+
+
+def per_axis(value: float | Sequence[float], axes: int) -> list[float]:
+    """One number for all axes, or one per axis as it is.
+
+    Example:
+        >>> per_axis(1, 2), per_axis((1, 0.5), 2)
+        ([1.0, 1.0], [1.0, 0.5])
+    """
+    return [float(value)] * axes if isinstance(value, Real) else [float(v) for v in value]  # type: ignore[union-attr]
+
+
+def cell_lengths(
+    op: str, knots: Sequence[int], size: Sequence[int], voxel_size: float | Sequence[float]
+) -> list[float]:
+    """Lengths of the cells of a lattice over an image.
+
+    Args:
+        op: Who asks, for the sentence of an error.
+        knots: Control points along every axis.
+        size: Voxels of the image along every axis.
+        voxel_size: Length of a voxel, one number or one per axis.
+
+    Example:
+        >>> cell_lengths("bending_energy", (4, 5), (2, 3), 1.5)
+        [1.5, 1.5]
+    """
+    lengths = per_axis(voxel_size, len(size))
+    if not len(knots) == len(size) == len(lengths):
+        raise ValueError(
+            f"{op}: size and voxel_size must have one entry per axis of the lattice "
+            f"({len(knots)}), got {tuple(size)} and {voxel_size}"
+        )
+    if any(n < 2 for n in size):
+        raise ValueError(f"{op}: size must be at least 2 along every axis, got {tuple(size)}")
+    if not all(0 < v < float("inf") for v in lengths):
+        raise ValueError(f"{op}: voxel_size must be positive and finite, got {voxel_size}")
+    if any(k < 4 for k in knots):
+        raise ValueError(f"{op}: lattice must have at least 4 control points along every axis, got {tuple(knots)}")
+    return [v * (n - 1) / (k - 3) for v, n, k in zip(lengths, size, knots, strict=True)]
