@@ -65,9 +65,10 @@ class WarpRow {
   template <typename S>
   void sample(const S* image, S* out);
 
-  // force[axis][i] += grad[i] times the derivative of sample i along the axis.
+  // force[axis][i] += grad[i] times the derivative of sample i along the axis. sampled: the last call was to sample
+  // this image, whose taps are still at hand.
   template <typename S>
-  void add_slopes(const S* image, const S* grad, T* const* force);
+  void add_slopes(const S* image, const S* grad, T* const* force, bool sampled = false);
 
   // grad_image += the adjoint of sample, applied to grad.
   template <typename S>

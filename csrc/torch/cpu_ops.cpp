@@ -6,6 +6,7 @@
 #include "cpu/lattice_energy.h"
 #include "cpu/spline_field.h"
 #include "cpu/spline_warp.h"
+#include "cpu/transform_chain.h"
 #include "cpu/warp.h"
 #include "torch/register.h"
 
@@ -146,6 +147,19 @@ struct Cpu {
     cpu::SplineWarpBackward<T, S> kernel(s, g, grad, x, c, grad_x, grad_c);
     const int64_t voxels = s.images * s.channels * s.voxels();
     grad_c ? run_adjoint(kernel, voxels) : run_blocks(kernel, voxels);
+  }
+
+  template <typename T, typename S>
+  static void transform_chain(const Scope&, const Chain<T, S>& chain, S* out) {
+    const cpu::TransformChain<T, S> kernel(chain, out);
+    run_blocks(kernel, chain.s.images * chain.s.channels * chain.s.voxels());
+  }
+
+  template <typename T, typename S>
+  static void transform_chain_backward(const Scope&, const Chain<T, S>& chain, const S* grad,
+                                       const ChainGradients<S>& gradients) {
+    cpu::TransformChainBackward<T, S> kernel(chain, grad, gradients);
+    run_adjoint(kernel, chain.s.images * chain.s.channels * chain.s.voxels());
   }
 };
 
