@@ -1,5 +1,6 @@
 #include "cpu/transform_chain.h"
 
+#include "cpu/bands.h"
 #include "cpu/block_gain.h"
 #include "cpu/spline_motion.h"
 #include "cpu/storage.h"
@@ -128,7 +129,10 @@ class ChainRow {
   }
 
   const S* noise(int64_t k) const {
-    return chain_.noise ? chain_.noise + offset(chain_.noise_of(block.channel, k)) : nullptr;
+    if (!chain_.noise) return nullptr;
+    const S* at = chain_.noise + offset(chain_.noise_of(block.channel, k));
+    fetch_ahead(at, chain_.s.x);
+    return at;
   }
 
  private:
@@ -162,6 +166,7 @@ class ChainRowGradients {
       const int64_t at = row.offset(row.channel(k));
       const S* x = sampled ? row.sample(k) : nullptr;
       const T* gain = row.gain(k);
+      fetch_ahead(grad_ + at, n);
       unclip_row(chain_, grad_ + at, x, gain, row.noise(k), passed_.data());
       if (to_.noise) add_noise(row, k);
       if (gain_force)
