@@ -31,6 +31,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   define_dense_fields(definitions);
   define_warps(definitions);
   define_tiles(definitions);
+  define_chains(definitions);
 }
 
 }  // namespace medadv
