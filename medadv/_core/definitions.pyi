@@ -78,4 +78,6 @@ def tiled_transform_chain_gradients(
     interpolation: int,
     padding: int,
     seed: int = 0,
-) -> tuple[NDArray[np.floating], NDArray[np.floating] | None, NDArray[np.floating] | None, NDArray[np.floating] | None]: ...
+) -> tuple[
+    NDArray[np.floating], NDArray[np.floating] | None, NDArray[np.floating] | None, NDArray[np.floating] | None
+]: ...

@@ -87,9 +87,7 @@ def transform_chain(
             return spline_warp(image, displacement, interpolation, padding)
         if log_gain is not None and displacement is None and origin == 0:
             return bias_field(image, log_gain)
-    out: Tensor = torch.ops.medadv.transform_chain(
-        image, displacement, log_gain, noise, limits, float(origin), *words
-    )
+    out: Tensor = torch.ops.medadv.transform_chain(image, displacement, log_gain, noise, limits, float(origin), *words)
     return out
 
 
@@ -133,8 +131,7 @@ def _(
 ) -> tuple[Tensor, ...]:
     arguments = (image, displacement, log_gain, noise)
     return tuple(
-        contiguous_like(t) if t is not None and wanted >> k & 1 else image.new_empty(0)
-        for k, t in enumerate(arguments)
+        contiguous_like(t) if t is not None and wanted >> k & 1 else image.new_empty(0) for k, t in enumerate(arguments)
     )
 
 

@@ -94,9 +94,7 @@ def test_matches_the_definition(device, dtype, case, interpolation, padding):
     modes = {"origin": ORIGIN, "interpolation": interpolation, "padding": padding}
     out = transform_chain(*inputs, BOUNDS, **modes)
     assert out.dtype == dtype
-    torch.testing.assert_close(
-        out.double().cpu(), reference(*inputs, BOUNDS, **modes), rtol=0, atol=TOLERANCE[dtype]
-    )
+    torch.testing.assert_close(out.double().cpu(), reference(*inputs, BOUNDS, **modes), rtol=0, atol=TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("subset", SUBSETS, ids=str)
@@ -157,7 +155,9 @@ def test_a_gradient_wanted_alone_has_the_same_bits(dtype, interpolation, per_cha
             assert torch.equal(alone, together[k])
 
 
-@pytest.mark.parametrize(("shape", "motion", "gain"), [((2, 2, 4, 5), (4, 5), (5, 4)), ((1, 2, 3, 4, 3), (4,) * 3, (4, 5, 4))])
+@pytest.mark.parametrize(
+    ("shape", "motion", "gain"), [((2, 2, 4, 5), (4, 5), (5, 4)), ((1, 2, 3, 4, 3), (4,) * 3, (4, 5, 4))]
+)
 @pytest.mark.parametrize("interpolation", ["linear", "cubic"])
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("per_channel", [False, True], ids=["shared", "per-channel"])
@@ -189,7 +189,9 @@ def test_second_derivatives_are_refused():
 
 
 def test_one_stage_is_the_single_operator_to_the_bit(device):
-    image, displacement, log_gain, _ = leaves(sample((2, 2, 31, 37), (5, 7), (9, 4), dtype=torch.float32, device=device))
+    image, displacement, log_gain, _ = leaves(
+        sample((2, 2, 31, 37), (5, 7), (9, 4), dtype=torch.float32, device=device)
+    )
     for interpolation in INTERPOLATIONS:
         out = transform_chain(image, displacement, interpolation=interpolation)
         assert torch.equal(out, spline_warp(image, displacement, interpolation))
