@@ -138,3 +138,14 @@ class Warp:
     def __call__(self, image: Tensor, displacement: Tensor) -> Tensor:
         grid = displacement.flip(1).movedim(1, -1) * self.scale + self.identity
         return F.grid_sample(image, grid, mode=self.mode, align_corners=True)
+
+
+class TransformChain:
+    """Warp, bias field, noise and clip, one after the other."""
+
+    def __init__(self, size, motion_knots, gain_knots, interpolation="linear", device="cpu"):
+        self.warp = SplineWarp(size, motion_knots, interpolation, device)
+        self.matrices = bases(size, gain_knots, device)
+
+    def __call__(self, image: Tensor, displacement: Tensor, log_gain: Tensor, noise: Tensor, bounds) -> Tensor:
+        return (bias_field(self.warp(image, displacement), log_gain, self.matrices) + noise).clamp(*bounds)

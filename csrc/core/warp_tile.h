@@ -8,7 +8,7 @@
 namespace medadv {
 
 // Calls voxel(image, at, z, y, x, displacement) for every voxel of a tile; plane = image * depth + z. On a lattice
-// too fine for tiles every voxel gathers its own control points.
+// too fine for tiles every voxel gathers its own control points; without one, c is null, none is displaced.
 template <typename T, int kAxes>
 struct TileWarp {
   TileWeights<T> weights;
@@ -19,7 +19,7 @@ struct TileWarp {
   MEDADV_HD void run(const Team& team, const Tiling<T>& tiling, const TileIndex& tile, int64_t image, int32_t z,
                      const D* c, const Voxel& voxel) {
     const Lattice& g = tiling.g;
-    const bool fits = tiling.fits();
+    const bool fits = c && tiling.fits();
     if (fits) {
       weights.fill(team, tiling, tile);
       for (int k = 0; k < kAxes; ++k) lines[k].fill(team, tiling, weights, z, c + k * g.knots());
@@ -30,11 +30,11 @@ struct TileWarp {
       const int32_t x = t % kTileWidth;
       if (x >= width) return;
       for (int32_t row = t / kTileWidth; row < rows; row += Team::size / kTileWidth) {
-        T d[kAxes];
+        T d[kAxes] = {};
         if (fits) {
           MEDADV_UNROLL_BY(kAxes)
           for (int k = 0; k < kAxes; ++k) d[k] = lines[k].field(weights, row, x);
-        } else {
+        } else if (c) {
           const Stencil<T> stencil(g, z, y0 + row, x0 + x);
           MEDADV_UNROLL_BY(kAxes)
           for (int k = 0; k < kAxes; ++k) d[k] = stencil.gather(g, c + k * g.knots());

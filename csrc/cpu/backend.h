@@ -16,6 +16,7 @@
 #include "cpu/lattice_energy.h"
 #include "cpu/spline_field.h"
 #include "cpu/spline_warp.h"
+#include "cpu/transform_chain.h"
 #include "cpu/warp.h"
 
 namespace medadv::cpu {
@@ -153,6 +154,19 @@ struct Backend {
     SplineWarpBackward<T, S> kernel(s, g, grad, x, c, grad_x, grad_c);
     const int64_t voxels = s.images * s.channels * s.voxels();
     grad_c ? run_adjoint(threads, kernel, voxels) : run_blocks(threads, kernel, voxels);
+  }
+
+  template <typename T, typename S>
+  static void transform_chain(const Scope& threads, const Chain<T, S>& chain, S* out) {
+    const TransformChain<T, S> kernel(chain, out);
+    run_blocks(threads, kernel, chain.s.images * chain.s.channels * chain.s.voxels());
+  }
+
+  template <typename T, typename S>
+  static void transform_chain_backward(const Scope& threads, const Chain<T, S>& chain, const S* grad,
+                                       const ChainGradients<S>& gradients) {
+    TransformChainBackward<T, S> kernel(chain, grad, gradients);
+    run_adjoint(threads, kernel, chain.s.images * chain.s.channels * chain.s.voxels());
   }
 };
 

@@ -83,20 +83,25 @@ class SplineRows {
     return {plane / g.z.size, int32_t(plane % g.z.size), &bands[index % n]};
   }
 
+  int32_t first_row(const Block& b) const { return strips[b.band->begin].begin; }
+  int32_t end_row(const Block& b) const { return strips[b.band->end - 1].end; }
+
   int64_t row_offset(const Block& b, int32_t row) const {
     return ((b.channel * g.z.size + b.z) * g.y.size + row) * g.x.size;
   }
 
  private:
+  // Bands begin at multiples of so many rows: those of all lattices over an image are the same.
   void cut() {
+    const int64_t rows = std::max<int64_t>(kStripRows, kBandVoxels / std::max(1, g.x.size));
     for (int32_t cell = 0; cell < g.y.cells(); ++cell)
-      for (int32_t row = g.y.begin(cell); row < g.y.begin(cell + 1); row += kStripRows)
-        strips.push_back({cell, row, std::min(row + kStripRows, g.y.begin(cell + 1))});
+      for (int32_t row = g.y.begin(cell); row < g.y.begin(cell + 1); row = strips.back().end) {
+        const int64_t end = std::min<int64_t>(row + kStripRows, (row / rows + 1) * rows);
+        strips.push_back({cell, row, std::min(int32_t(end), g.y.begin(cell + 1))});
+      }
     for (int32_t first = 0, last; first < int32_t(strips.size()); first = last) {
       last = first + 1;
-      while (last < int32_t(strips.size()) &&
-             int64_t(strips[last].end - strips[first].begin) * g.x.size <= kBandVoxels)
-        ++last;
+      while (last < int32_t(strips.size()) && strips[last].begin % rows != 0) ++last;
       const int32_t knot = strips[first].cell, knots = strips[last - 1].cell + 4 - knot;
       bands.push_back({first, last, knot, knots, knot_rows});
       knot_rows += knots;

@@ -1,53 +1,21 @@
 #include "cpu/spline_warp.h"
 
+#include "cpu/spline_motion.h"
 #include "cpu/storage.h"
 
 namespace medadv::cpu {
 namespace {
 
-// Control rows of every component of the displacement.
-template <typename T>
-using Controls = std::vector<ControlRows<T>>;
-
-// c: the lattice of one image.
-template <typename T, typename D>
-MEDADV_SIMD void spread(const SplineRows<T>& s, const Block& block, const D* c, Controls<T>& controls) {
-  for (size_t k = 0; k < controls.size(); ++k) controls[k].spread(s, block, c + int64_t(k) * s.g.knots());
-}
-
-template <typename T>
-MEDADV_SIMD void displace(const SplineRows<T>& s, const Block& block, const Strip& strip, int32_t y,
-                          const Controls<T>& controls, WarpRow<T>& row) {
-  for (size_t k = 0; k < controls.size(); ++k) {
-    const FieldRow<T> field(s, controls[k], block, strip, y);
-    T* __restrict d = row.own(int32_t(k));
-    for (int32_t i = 0; i < s.g.x.size; ++i) d[i] = field(i);
-    row.displace(int32_t(k), d);
-  }
-}
-
 // Calls body(y) for every row of a block, where `row` is located.
 template <typename T, typename D, typename Body>
-void for_each_row(const SplineRows<T>& s, const Block& block, const D* c, bool slopes, Controls<T>& controls,
+void for_each_row(const SplineRows<T>& s, const Block& block, const D* c, bool slopes, SplineMotion<T>& motion,
                   WarpRow<T>& row, const Body& body) {
-  spread(s, block, c, controls);
-  for (int32_t n = block.band->begin; n < block.band->end; ++n)
-    for (int32_t y = s.strips[n].begin; y < s.strips[n].end; ++y) {
-      displace(s, block, s.strips[n], y, controls, row);
-      row.locate(block.z, y, slopes);
-      body(y);
-    }
-}
-
-// forces: [rows of the band, stride], of one component.
-template <typename T>
-MEDADV_SIMD void add_forces(const SplineRows<T>& s, int64_t index, const T* forces, Scratch<T>& scratch,
-                            SplineAdjoint<T>& adjoint) {
-  const int32_t begin = s.strips[s.block(index).band->begin].begin, stride = s.stride;
-  adjoint.add_block(index, scratch, [=](const Strip& strip, auto) {
-    const T* rows = forces + int64_t(strip.begin - begin) * stride;
-    return [=](int r, int32_t i) { return rows[int64_t(r) * stride + i]; };
-  });
+  motion.spread(block, c);
+  for (int32_t y = s.first_row(block); y < s.end_row(block); ++y) {
+    motion.displace(block, y, row);
+    row.locate(block.z, y, slopes);
+    body(y);
+  }
 }
 
 }  // namespace
@@ -55,11 +23,11 @@ MEDADV_SIMD void add_forces(const SplineRows<T>& s, int64_t index, const T* forc
 template <typename T, typename D, typename S>
 void SplineWarp<T, D, S>::run(int64_t first, int64_t last) const {
   WarpRow<T> row(s_);
-  Controls<T> controls(size_t(s_.axes), ControlRows<T>(rows_));
+  SplineMotion<T> motion(rows_, s_.axes);
   for (int64_t b = first; b < last; ++b) {
     const Block block = rows_.block(b);
     const D* c = c_ + block.channel * s_.axes * rows_.g.knots();
-    for_each_row(rows_, block, c, false, controls, row, [&](int32_t y) {
+    for_each_row(rows_, block, c, false, motion, row, [&](int32_t y) {
       for (int64_t channel = block.channel * s_.channels; channel < (block.channel + 1) * s_.channels; ++channel)
         row.sample(image_ + channel * s_.voxels(), out_ + rows_.row_offset({channel, block.z, block.band}, y));
     });
@@ -69,7 +37,7 @@ void SplineWarp<T, D, S>::run(int64_t first, int64_t last) const {
 template <typename T, typename S>
 void SplineWarpBackward<T, S>::run(int64_t first, int64_t last) {
   WarpRow<T> row(s_);
-  Controls<T> controls(size_t(s_.axes), ControlRows<T>(rows_));
+  SplineMotion<T> motion(rows_, s_.axes);
   ImageSum<T, S> images(s_, grad_image_);
   Scratch<T> forces, scratch;
   T* sum = nullptr;
@@ -77,11 +45,11 @@ void SplineWarpBackward<T, S>::run(int64_t first, int64_t last) {
   for (int64_t b = first * step; b < last * step; ++b) {
     const Block block = rows_.block(b);
     if (grad_image_ && b % per_image == 0) sum = images.begin(block.channel);
-    const int32_t begin = rows_.strips[block.band->begin].begin, end = rows_.strips[block.band->end - 1].end;
+    const int32_t begin = rows_.first_row(block), end = rows_.end_row(block);
     const int64_t component = int64_t(end - begin) * rows_.stride;
     if (grad_c_) forces.assign(size_t(s_.axes * component), T(0));
     const S* c = c_ + block.channel * s_.axes * rows_.g.knots();
-    for_each_row(rows_, block, c, grad_c_ != nullptr, controls, row, [&](int32_t y) {
+    for_each_row(rows_, block, c, grad_c_ != nullptr, motion, row, [&](int32_t y) {
       T* force = forces.data() + int64_t(y - begin) * rows_.stride;
       T* const along[3] = {force, force + component, force + (s_.axes - 1) * component};
       for (int64_t k = 0; k < s_.channels; ++k) {

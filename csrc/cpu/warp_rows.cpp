@@ -417,10 +417,10 @@ void WarpRow<T>::sample(const S* image, S* out) {
 
 template <typename T>
 template <typename S>
-void WarpRow<T>::add_slopes(const S* image, const S* grad, T* const* force) {
+void WarpRow<T>::add_slopes(const S* image, const S* grad, T* const* force, bool sampled) {
   choose(s, [&]<Interpolation kind, int kAxes>() {
     if constexpr (kind == Interpolation::linear) {
-      fetch_pairs<T, S, kAxes>(*this, image);
+      if (!sampled) fetch_pairs<T, S, kAxes>(*this, image);
       add_pair_slopes<T, S, kAxes>(*this, grad, force);
     } else if constexpr (kind == Interpolation::cubic) {
       add_cubic_slopes<T, S, kAxes>(*this, image, grad, force);
@@ -448,7 +448,7 @@ template class WarpRow<float>;
 template class WarpRow<double>;
 #define MEDADV_INSTANTIATE(T, S)                                                  \
   template void WarpRow<T>::sample<S>(const S*, S*);                              \
-  template void WarpRow<T>::add_slopes<S>(const S*, const S*, T* const*);         \
+  template void WarpRow<T>::add_slopes<S>(const S*, const S*, T* const*, bool);   \
   template void WarpRow<T>::scatter<S>(const S*, T*);
 MEDADV_INSTANTIATE(float, float)
 MEDADV_INSTANTIATE(double, double)

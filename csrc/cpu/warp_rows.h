@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/warp.h"
+#include "cpu/scratch.h"
 
 namespace medadv::cpu {
 
@@ -65,9 +66,10 @@ class WarpRow {
   template <typename S>
   void sample(const S* image, S* out);
 
-  // force[axis][i] += grad[i] times the derivative of sample i along the axis.
+  // force[axis][i] += grad[i] times the derivative of sample i along the axis. sampled: the last call was to sample
+  // this image, whose taps are still at hand.
   template <typename S>
-  void add_slopes(const S* image, const S* grad, T* const* force);
+  void add_slopes(const S* image, const S* grad, T* const* force, bool sampled = false);
 
   // grad_image += the adjoint of sample, applied to grad.
   template <typename S>
@@ -77,10 +79,10 @@ class WarpRow {
   const int32_t stride;
   int32_t z = 0, y = 0;
   const T* d[3] = {nullptr, nullptr, nullptr};
-  std::vector<int32_t> first;     // offset of the first tap; -1 where not all taps are in the image
-  std::vector<T> part;            // [3, stride] how far past it
-  std::vector<T> taps;            // [2 or 4, 2 stride] of linear interpolation: pairs along the width
-  std::vector<T> weight, slope;   // [3, 4 stride] of cubic interpolation
+  Scratch<int32_t> first;    // offset of the first tap; -1 where not all taps are in the image
+  Scratch<T> part;           // [3, stride] how far past it
+  Scratch<T> taps;           // [2 or 4, 2 stride] of linear interpolation: pairs along the width
+  Scratch<T> weight, slope;  // [3, 4 stride] of cubic interpolation
 
   template <Interpolation kind, int kAxes>
   WarpTaps<T, kind, kAxes> taps_of(int32_t i) const {
@@ -90,7 +92,7 @@ class WarpRow {
   }
 
  private:
-  std::vector<T> own_;  // [3, stride]
+  Scratch<T> own_;  // [3, stride]
 };
 
 }  // namespace medadv::cpu

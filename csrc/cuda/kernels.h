@@ -10,6 +10,7 @@
 #include "core/jacobian.h"
 #include "core/lattice_energy.h"
 #include "core/spline_tile.h"
+#include "core/transform_chain.h"
 #include "core/warp.h"
 
 namespace medadv::cuda {
@@ -98,9 +99,10 @@ cudaError_t warp_backward(const Sampling& s, const S* grad, const S* image, cons
 template <typename T, typename D, typename S>
 cudaError_t spline_warp(const Sampling& s, const Lattice& g, const S* image, const D* c, S* out, cudaStream_t stream);
 
-// Images whose forces on their lattices are in memory at a time: one, or as many as make up 64 MB of float32.
-inline int64_t images_at_a_time(const Sampling& s) {
-  const int64_t forces = s.axes * s.voxels(), fit = (int64_t(1) << 24) / (forces ? forces : 1);
+// Images whose forces on their lattices, as many fields for each, are in memory at a time: one, or as many as make up
+// 64 MB of float32.
+inline int64_t images_at_a_time(const Sampling& s, int64_t fields) {
+  const int64_t forces = fields * s.voxels(), fit = (int64_t(1) << 24) / (forces ? forces : 1);
   return fit < 1 ? 1 : fit < s.images ? fit : s.images;
 }
 
@@ -114,5 +116,23 @@ template <typename T, typename S>
 cudaError_t spline_warp_backward(const Sampling& s, const Lattice& g, const S* grad, const S* image, const S* c,
                                  S* grad_image, S* grad_c, const SplineWarpWorkspace<T>& workspace,
                                  cudaStream_t stream);
+
+template <typename T, typename S>
+cudaError_t transform_chain(const Chain<T, S>& chain, S* out, cudaStream_t stream);
+
+// Fields of an image on whose lattices there are forces.
+template <typename T, typename S>
+int64_t chain_fields(const Chain<T, S>& chain, const ChainGradients<S>& to) {
+  return (to.displacement ? chain.s.axes : 0) + (to.log_gain ? chain.gains : 0);
+}
+
+// As above; partials: adjoint_workspace of the larger lattice.
+template <typename T>
+using ChainWorkspace = SplineWarpWorkspace<T>;
+
+// Gradients where the pointers are not null; that to a displaced image starts as zeros.
+template <typename T, typename S>
+cudaError_t transform_chain_backward(const Chain<T, S>& chain, const S* grad, const ChainGradients<S>& to,
+                                     const ChainWorkspace<T>& workspace, cudaStream_t stream);
 
 }  // namespace medadv::cuda

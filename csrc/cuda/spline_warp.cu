@@ -52,7 +52,7 @@ cudaError_t spline_warp_backward(const Sampling& s, const Lattice& g, const S* g
                                  S* grad_image, S* grad_c, const SplineWarpWorkspace<T>& workspace,
                                  cudaStream_t stream) {
   return sum_images<T>(s, grad_image, workspace.images, stream, [&](T* sum) {
-    const int64_t step = grad_c ? images_at_a_time(s) : s.images;
+    const int64_t step = grad_c ? images_at_a_time(s, s.axes) : s.images;
     for (int64_t first = 0; first < s.images; first += step) {
       Sampling some = s;
       some.images = first + step < s.images ? step : s.images - first;

@@ -33,6 +33,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   define_dense_fields(definitions);
   define_warps(definitions);
   define_tiles(definitions);
+  define_chains(definitions);
 
   auto operators = m.def_submodule("operators", "The operators over NumPy arrays; medadv.numpy is their door.");
   define_operators(operators);

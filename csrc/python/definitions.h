@@ -10,5 +10,6 @@ void define_splines(pybind11::module_& m);
 void define_dense_fields(pybind11::module_& m);
 void define_warps(pybind11::module_& m);
 void define_tiles(pybind11::module_& m);
+void define_chains(pybind11::module_& m);
 
 }  // namespace medadv

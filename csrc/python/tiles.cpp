@@ -1,23 +1,14 @@
 // The tiles of the CUDA kernels, run on the host.
-//
-// Threads of a phase in an order that `seed` permutes, and shared memory that starts as NaN: what depends on
-// the order, or is read before it is written, shows.
-#include <cstring>
-#include <memory>
 #include <utility>
 #include <vector>
 
 #include "core/bias_field.h"
-#include "core/spline_tile.h"
 #include "core/warp_tile.h"
-#include "python/arrays.h"
 #include "python/definitions.h"
+#include "python/tiles.h"
 
 namespace medadv {
 namespace {
-
-template <typename T>
-using Images = py::array_t<T, py::array::c_style>;  // [C, *S], and lattices [K, *G]
 
 struct TiledShapes {
   Lattice g;
@@ -36,20 +27,6 @@ Tiling<T> tiling_over(const Lattice& g) {
   const Tiling<T> tiling(g);
   if (!tiling.fits()) throw py::value_error("lattice is too fine for tiles");
   return tiling;
-}
-
-template <typename Memory>
-std::unique_ptr<Memory> undefined_memory() {
-  auto memory = std::make_unique<Memory>();
-  std::memset(static_cast<void*>(memory.get()), 0xff, sizeof(Memory));
-  return memory;
-}
-
-template <typename T, typename F>
-void for_each_tile(const Tiling<T>& tiling, int64_t planes, F f) {
-  for (int64_t plane = 0; plane < planes; ++plane)
-    for (int32_t y = 0; y < tiling.y; ++y)
-      for (int32_t x = 0; x < tiling.x; ++x) f(TileIndex{plane, y, x});
 }
 
 template <typename T>

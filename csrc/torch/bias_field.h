@@ -12,19 +12,26 @@ struct BiasFieldShapes {
   Channels channels;
 };
 
+// [N, 1 or C, *G] for images [N, C, *S]; name: the argument's.
+inline Lattice check_gain_lattice(const char* op, const Tensor& lattice, const Tensor& image,
+                                  const char* name = "lattice") {
+  std::vector<int64_t> size = shape(image);
+  size.erase(size.begin(), size.begin() + 2);
+  const Lattice g = lattice_over(op, lattice, size, name);
+  check_like(op, name, lattice, "image", image);
+  check(lattice.size(0) == image.size(0), op, ": ", name, " must have one entry per image, ", image.size(0), ", got ",
+        lattice.size(0));
+  check(lattice.size(1) == 1 || lattice.size(1) == image.size(1), op, ": ", name,
+        " must have 1 channel or the image's ", image.size(1), ", got ", lattice.size(1));
+  check_planes(op, g, image.size(0) * image.size(1));
+  return g;
+}
+
 inline BiasFieldShapes check_bias_field(const char* op, const Tensor& image, const Tensor& lattice) {
   check(image.dim() == 4 || image.dim() == 5, op, ": image must be [N, C, H, W] or [N, C, D, H, W], got ",
         text(shape(image)));
   check_floating(op, "image", image);
-  std::vector<int64_t> size = shape(image);
-  size.erase(size.begin(), size.begin() + 2);
-  const Lattice g = lattice_over(op, lattice, size);
-  check_like(op, "lattice", lattice, "image", image);
-  check(lattice.size(0) == image.size(0), op, ": lattice must have one entry per image, ", image.size(0), ", got ",
-        lattice.size(0));
-  check(lattice.size(1) == 1 || lattice.size(1) == image.size(1), op,
-        ": lattice must have 1 channel or the image's ", image.size(1), ", got ", lattice.size(1));
-  check_planes(op, g, image.size(0) * image.size(1));
+  const Lattice g = check_gain_lattice(op, lattice, image);
   const int64_t per_knot = lattice.size(1) == 1 ? image.size(1) : 1;
   return {g, {image.size(0) * image.size(1), per_knot}};
 }

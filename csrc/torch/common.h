@@ -81,15 +81,16 @@ inline void check_same_shape(const char* op, const char* name, const Tensor& t, 
   check_like(op, name, t, other_name, other);
 }
 
-// A lattice [N, K, (Gz,) Gy, Gx] over an image of the given size (depth 1 where there is none).
-inline Lattice lattice_over(const char* op, const Tensor& lattice, const std::vector<int64_t>& size) {
+// A lattice [N, K, (Gz,) Gy, Gx] over an image of the given size (depth 1 where there is none); name: the argument's.
+inline Lattice lattice_over(const char* op, const Tensor& lattice, const std::vector<int64_t>& size,
+                            const char* name = "lattice") {
   const auto knots = shape(lattice);
-  check(knots.size() == size.size() + 2, op, ": lattice must be [N, K, ", size.size() == 3 ? "Gz, " : "",
+  check(knots.size() == size.size() + 2, op, ": ", name, " must be [N, K, ", size.size() == 3 ? "Gz, " : "",
         "Gy, Gx], got ", text(knots));
   Axis axes[3] = {{1, 1}, {1, 1}, {1, 1}};
   for (size_t d = 0; d < size.size(); ++d) {
     const int64_t k = knots[d + 2], limit = std::numeric_limits<int32_t>::max();
-    check(k >= 4, op, ": lattice must have at least 4 control points along every axis, got ", text(knots));
+    check(k >= 4, op, ": ", name, " must have at least 4 control points along every axis, got ", text(knots));
     check(size[d] <= limit && k <= limit && (size[d] == 0 || (size[d] - 1) <= limit / (k - 3)), op,
           ": voxels times control points along one axis must stay below 2^31, got ", size[d], " and ", k);
     axes[3 - size.size() + d] = {int32_t(size[d]), int32_t(k)};

@@ -36,6 +36,15 @@ GivenForce<typename DeviceType<S>::type> device(const GivenForce<S>& force) {
   return {device(force.grad)};
 }
 FoldingForce device(const FoldingForce& force) { return force; }
+template <typename T, typename S>
+Chain<T, typename DeviceType<S>::type> device(const Chain<T, S>& c) {
+  return {c.s,    c.motion, c.gain,          c.gains,                c.noises,           c.origin,       c.low, c.high,
+          c.clips, device(c.image), device(c.displacement), device(c.log_gain), device(c.noise)};
+}
+template <typename S>
+ChainGradients<typename DeviceType<S>::type> device(const ChainGradients<S>& to) {
+  return {device(to.image), device(to.displacement), device(to.log_gain), device(to.noise)};
+}
 
 struct Cuda {
   class Scope {
@@ -164,7 +173,7 @@ struct Cuda {
   template <typename T, typename S>
   static void spline_warp_backward(const Scope& scope, const Sampling& s, const Lattice& g, const S* grad, const S* x,
                                    const S* c, S* grad_x, S* grad_c) {
-    const int64_t fields = grad_c ? cuda::images_at_a_time(s) * s.axes : 0;
+    const int64_t fields = grad_c ? cuda::images_at_a_time(s, s.axes) * s.axes : 0;
     Tensor sums = scope.workspace<T>(cuda::image_workspace<T>(s, grad_x)),
            forces = scope.workspace<T>(fields * s.voxels()),
            partials = scope.workspace<T>(cuda::adjoint_workspace<T>(g, fields));
@@ -172,6 +181,27 @@ struct Cuda {
                                                  partials.mutable_data_ptr<T>()};
     STD_CUDA_CHECK((cuda::spline_warp_backward<T>(s, g, device(grad), device(x), device(c), device(grad_x),
                                                   device(grad_c), workspace, scope.stream)));
+  }
+
+  template <typename T, typename S>
+  static void transform_chain(const Scope& scope, const Chain<T, S>& chain, S* out) {
+    STD_CUDA_CHECK(cuda::transform_chain(device(chain), device(out), scope.stream));
+  }
+
+  template <typename T, typename S>
+  static void transform_chain_backward(const Scope& scope, const Chain<T, S>& chain, const S* grad,
+                                       const ChainGradients<S>& gradients) {
+    const Sampling& s = chain.s;
+    const int64_t fields = cuda::chain_fields(chain, gradients), images = fields ? cuda::images_at_a_time(s, fields) : 0;
+    const int64_t motion = gradients.displacement ? cuda::adjoint_workspace<T>(chain.motion, images * s.axes) : 0,
+                  gain = gradients.log_gain ? cuda::adjoint_workspace<T>(chain.gain, images * chain.gains) : 0;
+    Tensor sums = scope.workspace<T>(cuda::image_workspace<T>(s, gradients.image)),
+           forces = scope.workspace<T>(images * fields * s.voxels()),
+           partials = scope.workspace<T>(std::max(motion, gain));
+    const cuda::ChainWorkspace<T> workspace{sums.mutable_data_ptr<T>(), forces.mutable_data_ptr<T>(),
+                                            partials.mutable_data_ptr<T>()};
+    STD_CUDA_CHECK(
+        cuda::transform_chain_backward(device(chain), device(grad), device(gradients), workspace, scope.stream));
   }
 };
 

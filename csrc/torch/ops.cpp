@@ -34,4 +34,11 @@ STABLE_TORCH_LIBRARY(medadv, m) {
   m.def("spline_warp_lattice_backward(Tensor grad, Tensor image, Tensor lattice, int interpolation, int padding)"
         " -> Tensor");
   m.def("spline_warp_adjoint(Tensor grad, Tensor lattice, int interpolation, int padding) -> Tensor");
+  // bounds: [] or [low, high]. wanted: sum of 1, 2, 4, 8 for gradients to image, displacement, log_gain, noise; what is
+  // not wanted comes back empty.
+  m.def("transform_chain(Tensor image, Tensor? displacement, Tensor? log_gain, Tensor? noise, float[] bounds,"
+        " float origin, int interpolation, int padding) -> Tensor");
+  m.def("transform_chain_backward(Tensor grad, Tensor image, Tensor? displacement, Tensor? log_gain, Tensor? noise,"
+        " float[] bounds, float origin, int interpolation, int padding, int wanted)"
+        " -> (Tensor, Tensor, Tensor, Tensor)");
 }

@@ -8,6 +8,7 @@
 #include "torch/lattice_energy.h"
 #include "torch/spline_field.h"
 #include "torch/spline_warp.h"
+#include "torch/transform_chain.h"
 #include "torch/warp.h"
 
 namespace medadv {
@@ -41,6 +42,8 @@ void register_operators(Library& m) {
   m.impl("spline_warp_backward", TORCH_BOX(&spline_warp_backward<Backend>));
   m.impl("spline_warp_lattice_backward", TORCH_BOX(&spline_warp_lattice_backward<Backend>));
   m.impl("spline_warp_adjoint", TORCH_BOX(&spline_warp_adjoint<Backend>));
+  m.impl("transform_chain", TORCH_BOX(&transform_chain<Backend>));
+  m.impl("transform_chain_backward", TORCH_BOX(&transform_chain_backward<Backend>));
 }
 
 }  // namespace medadv

@@ -7,15 +7,16 @@
 
 namespace medadv {
 
-// [N, D, *G] for images [N, C, *S].
-inline Lattice check_displacement_lattice(const char* op, const Tensor& lattice, const Sampling& s) {
+// [N, D, *G] for images [N, C, *S]; name: the argument's.
+inline Lattice check_displacement_lattice(const char* op, const Tensor& lattice, const Sampling& s,
+                                          const char* name = "lattice") {
   std::vector<int64_t> size{s.z, s.y, s.x};
   if (s.axes == 2) size.erase(size.begin());
-  const Lattice g = lattice_over(op, lattice, size);
-  check(lattice.size(0) == s.images, op, ": lattice must have one entry per image, ", s.images, ", got ",
+  const Lattice g = lattice_over(op, lattice, size, name);
+  check(lattice.size(0) == s.images, op, ": ", name, " must have one entry per image, ", s.images, ", got ",
         lattice.size(0));
-  check(lattice.size(1) == s.axes, op, ": lattice must have one component per axis of the image, ", s.axes, ", got ",
-        lattice.size(1));
+  check(lattice.size(1) == s.axes, op, ": ", name, " must have one component per axis of the image, ", s.axes,
+        ", got ", lattice.size(1));
   check_planes(op, g, s.images * s.axes);
   return g;
 }

@@ -35,3 +35,49 @@ def tiled_bias_field_backward(
 def tiled_spline_warp(
     image: NDArray[np.floating], lattice: NDArray[np.floating], interpolation: int, padding: int, seed: int = 0
 ) -> NDArray[np.floating]: ...
+def transform_chain(
+    image: Array,
+    displacement: Array | None,
+    log_gain: Array | None,
+    noise: Array | None,
+    bounds: Sequence[float],
+    origin: float,
+    interpolation: int,
+    padding: int,
+) -> Array: ...
+def transform_chain_gradients(
+    grad: Array,
+    image: Array,
+    displacement: Array | None,
+    log_gain: Array | None,
+    noise: Array | None,
+    bounds: Sequence[float],
+    origin: float,
+    interpolation: int,
+    padding: int,
+) -> tuple[Array, Array | None, Array | None, Array | None]: ...
+def tiled_transform_chain(
+    image: NDArray[np.floating],
+    displacement: NDArray[np.floating] | None,
+    log_gain: NDArray[np.floating] | None,
+    noise: NDArray[np.floating] | None,
+    bounds: Sequence[float],
+    origin: float,
+    interpolation: int,
+    padding: int,
+    seed: int = 0,
+) -> NDArray[np.floating]: ...
+def tiled_transform_chain_gradients(
+    grad: NDArray[np.floating],
+    image: NDArray[np.floating],
+    displacement: NDArray[np.floating] | None,
+    log_gain: NDArray[np.floating] | None,
+    noise: NDArray[np.floating] | None,
+    bounds: Sequence[float],
+    origin: float,
+    interpolation: int,
+    padding: int,
+    seed: int = 0,
+) -> tuple[
+    NDArray[np.floating], NDArray[np.floating] | None, NDArray[np.floating] | None, NDArray[np.floating] | None
+]: ...

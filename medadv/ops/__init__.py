@@ -12,6 +12,7 @@ from medadv.ops.gaussian_blur import gaussian_blur
 from medadv.ops.jacobian import folding_penalty, jacobian_determinant
 from medadv.ops.spline_field import spline_field
 from medadv.ops.spline_warp import spline_warp
+from medadv.ops.transform_chain import transform_chain
 from medadv.ops.warp import warp
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "spline_field",
     "spline_warp",
     "total_variation",
+    "transform_chain",
     "warp",
 ]

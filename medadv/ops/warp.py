@@ -97,7 +97,7 @@ def register_warp(op: str, motion: str) -> None:
         words = ctx.interpolation, ctx.padding
         to_image, wants_motion = ctx.needs_input_grad[:2]
         if to_image:
-            _refuse_atomics(op, grad)
+            refuse_atomics(op, grad)
         if to_image and wants_motion:
             return *both(grad, image, moved, *words), None, None
         if wants_motion:
@@ -137,7 +137,8 @@ def _refusal(op: str, motion: str) -> Callable[..., Any]:
     return refuse
 
 
-def _refuse_atomics(op: str, grad: Tensor) -> None:
+def refuse_atomics(op: str, grad: Tensor) -> None:
+    """Raise where the gradient to a warped image would not be deterministic, and has to be."""
     if grad.is_cuda and torch.are_deterministic_algorithms_enabled():
         raise RuntimeError(
             f"{op}: the gradient to the image is not deterministic on CUDA; compute it on the CPU, or ask for the "

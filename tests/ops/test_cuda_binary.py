@@ -20,6 +20,7 @@ MAX_REGISTERS = {
     "gather_kernel": 128,
     "for_each_kernel": 128,
     "tile_warp_kernel": 255,
+    "tile_chain_kernel": 255,
     "lattice_gradient_kernel": 128,
     "energy_kernel": 128,
     "sum_kernel": 64,

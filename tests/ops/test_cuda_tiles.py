@@ -87,3 +87,40 @@ def test_warping_tiles_match_the_dense_definition(image_shape, knots, interpolat
     expected = warps.warp(torch.tensor(image)[None], field, interpolation, "border")[0].numpy()
     out = definitions.tiled_spline_warp(image, lattice, warps.INTERPOLATIONS.index(interpolation), 1, seed)
     np.testing.assert_allclose(out, expected, rtol=0, atol={np.float32: 1e-5, np.float64: 1e-12}[dtype])
+
+
+# Image, lattice of the displacement, of the gain; the last ones too fine for tiles.
+CHAINS = [
+    ((2, 70, 300), (9, 12), (4, 5)),
+    ((1, 3, 37, 132), (4, 5, 11), (5, 4, 4)),
+    ((2, 64, 64), (60, 60), (4, 4)),
+    ((2, 64, 64), (4, 4), (60, 60)),
+]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 77])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("image_shape", "motion", "gain"), CHAINS, ids=str)
+@pytest.mark.parametrize("per_channel", [False, True], ids=["shared", "per-channel"])
+@pytest.mark.parametrize("left_out", [None, 0, 1, 2], ids=["all", "no displacement", "no gain", "no noise"])
+def test_chaining_tiles_match_the_definition(image_shape, motion, gain, per_channel, left_out, dtype, seed):
+    rng = np.random.default_rng(0)
+    channels = image_shape[0] if per_channel else 1
+    image, grad = rng.uniform(0, 1, (2, *image_shape)).astype(dtype)
+    stages = [
+        rng.uniform(-3, 3, (len(motion), *motion)),
+        rng.uniform(-0.4, 0.4, (channels, *gain)),
+        rng.uniform(-0.1, 0.1, (channels, *image_shape[1:])),
+    ]
+    stages = [None if k == left_out else s.astype(dtype) for k, s in enumerate(stages)]
+    exact = [None if a is None else a.astype(np.float64) for a in (grad, image, *stages)]
+    settings = ([0.0, 2.0], -0.5, 2, 1)  # bounds that no rounding crosses, cubic, border
+    out = definitions.tiled_transform_chain(image, *stages, *settings, seed)
+    tolerance = {np.float32: 2e-5, np.float64: 1e-12}[dtype]
+    np.testing.assert_allclose(out, definitions.transform_chain(*exact[1:], *settings), rtol=0, atol=tolerance)
+    got = definitions.tiled_transform_chain_gradients(grad, image, *stages, *settings, seed)
+    for g, want in zip(got, definitions.transform_chain_gradients(*exact, *settings), strict=True):
+        if want is None:
+            assert g is None
+        else:
+            np.testing.assert_allclose(g, want, rtol=0, atol=tolerance * (np.abs(want).max() + 1))
