@@ -4,6 +4,7 @@
 #include "cpu/gaussian_blur.h"
 #include "cpu/jacobian.h"
 #include "cpu/lattice_energy.h"
+#include "cpu/polynomial_bias_field.h"
 #include "cpu/spline_field.h"
 #include "cpu/spline_warp.h"
 #include "cpu/warp.h"
@@ -55,6 +56,19 @@ struct Cpu {
                                           const S* out, S* grad_c) {
     cpu::BiasFieldLatticeBackward<T, S> kernel(g, channels, grad, out, grad_c);
     run_adjoint(kernel, channels.count * g.voxels());
+  }
+
+  template <typename T, typename S>
+  static void polynomial_bias_field(const Scope&, const PolynomialBias<T>& bias, const S* x, const S* a, S* out) {
+    const cpu::PolynomialBiasField<T, S> kernel(bias, x, a, out);
+    run_blocks(kernel, bias.examples * bias.channels * bias.size().voxels());
+  }
+
+  template <typename T, typename S>
+  static void polynomial_bias_field_backward(const Scope&, const PolynomialBias<T>& bias, const S* grad, const S* x,
+                                             const S* a, S* grad_x, S* grad_a, T* grad_weights) {
+    cpu::PolynomialBiasFieldBackward<T, S> kernel(bias, grad, x, a, grad_x, grad_a, grad_weights);
+    run_adjoint(kernel, bias.examples * bias.channels * bias.size().voxels());
   }
 
   template <typename T, typename S>
