@@ -55,7 +55,9 @@ class StillField {
  public:
   StillField(const PolynomialTables<T>& tables, bool backward, bool)
       : t_(tables), shape_(tables.bias.shape), powers_(shape_.degree + 1),
-        plane_(size_t(t_.bias.sets * powers_) * kPack), sums_(backward ? plane_.size() * kPack : 0) {}
+        plane_(size_t(t_.bias.sets * powers_) * kPack),
+        lines_(size_t(t_.bias.sets * t_.bands.rows) * kPack),
+        sums_(backward ? size_t(t_.bias.sets) * kMaxPowers * kMaxPowers * kPack : 0) {}
 
   void begin(const RowBlock& block) {
     block_ = &block;
@@ -69,18 +71,16 @@ class StillField {
           T* to = &plane_[size_t(set * powers_ + t) * kPack];
           for (int32_t l = 0; l <= shape_.degree - s - t; ++l) to[l] += z[s] * a[l];
         }
+    for (int64_t set = 0; set < t_.bias.sets; ++set)
+      contract_height(powers_, rows_of(t_.y, block.begin), rows_of(plane_, set * powers_), block.end - block.begin,
+                      lines_of(set));
   }
 
   void segment(const RowSegment& s) { segment_ = s; }
   void example(int64_t) {}
 
   void evaluate(int64_t set, T* field) {
-    alignas(64) Lanes<T> line = {};
-    const T* y = &t_.y[size_t(segment_.y) * kPack];
-    for (int32_t t = 0; t < powers_; ++t) {
-      const T* a = &plane_[size_t(set * powers_ + t) * kPack];
-      for (int32_t l = 0; l < kPack; ++l) line[l] += y[t] * a[l];
-    }
+    const T* line = lines_of(set)[segment_.y - block_->begin];
     combine(powers_, line, powers_of(segment_), segment_.n, field);
   }
   bool force_needs_field() const { return false; }
@@ -88,25 +88,29 @@ class StillField {
   void add_force(int64_t set, const T* force) {
     alignas(64) Lanes<T> line[kMaxPowers] = {};
     project(powers_, force, powers_of(segment_), segment_.n, line);
-    const T* y = &t_.y[size_t(segment_.y) * kPack];
-    for (int32_t t = 0; t < powers_; ++t) {
-      T* to = &sums_[size_t(set * powers_ + t) * kPack * kPack];
-      for (int32_t l = 0; l < powers_ - t; ++l)
-        for (int32_t k = 0; k < kPack; ++k) to[l * kPack + k] += y[t] * line[l][k];
-    }
+    add_outer(powers_, &t_.y[size_t(segment_.y) * kPack], line, lanes_of(set, 0, 0));
   }
 
   void end_example() {}
 
   // Sums of the block's plane: [sets, t, l].
-  void leave(int64_t, double* sums, double*) const {
+  void leave(int64_t, double* sums, double*) {
     for (int64_t set = 0; set < t_.bias.sets; ++set)
       for (int32_t t = 0; t < powers_; ++t)
         for (int32_t l = 0; l < powers_ - t; ++l)
-          *sums++ = total(*reinterpret_cast<const Lanes<T>*>(&sums_[size_t((set * powers_ + t) * kPack + l) * kPack]));
+          *sums++ = total(*lanes_of(set, t, l));
   }
 
  private:
+  static const Lanes<T>* rows_of(const Scratch<T>& table, int64_t row) {
+    return reinterpret_cast<const Lanes<T>*>(&table[size_t(row) * kPack]);
+  }
+  Lanes<T>* lines_of(int64_t set) {
+    return reinterpret_cast<Lanes<T>*>(&lines_[size_t(set * t_.bands.rows) * kPack]);
+  }
+  Lanes<T>* lanes_of(int64_t set, int32_t t, int32_t l) {
+    return reinterpret_cast<Lanes<T>*>(&sums_[size_t((set * kMaxPowers + t) * kMaxPowers + l) * kPack]);
+  }
   const Segment<T>* powers_of(const RowSegment& s) const { return t_.x[size_t(s.x / kSegment)].p; }
 
   const PolynomialTables<T>& t_;
@@ -115,7 +119,8 @@ class StillField {
   const RowBlock* block_ = nullptr;
   RowSegment segment_{};
   Scratch<T> plane_;  // [sets, t, kPack] coefficients of the plane
-  Scratch<T> sums_;   // [sets, t, l, kPack]
+  Scratch<T> lines_;  // [sets, rows of the block, kPack] coefficients of every row
+  Scratch<T> sums_;   // [sets, t, l, kPack], kMaxPowers of t and l
 };
 
 // --- fields over coordinates that move ---------------------------------------------------------------------------
@@ -174,8 +179,8 @@ class MovedField {
       }
     }
     for (int32_t d = 3 - axes_; d < 3; ++d) {
-      tabulate_powers(t_.bias.recurrence, powers_, w.at[d], n_, w.powers[d]);
-      if (to_motion_) tabulate_slopes(t_.bias.recurrence, powers_, w.at[d], w.powers[d], n_, w.slopes[d]);
+      if (to_motion_) tabulate_slopes(t_.bias.recurrence, powers_, w.at[d], n_, w.powers[d].p, w.slopes[d].p);
+      else tabulate_powers(t_.bias.recurrence, powers_, w.at[d], n_, w.powers[d].p);
     }
     if (to_motion_)
       for (int32_t d = 0; d < 3; ++d) std::fill_n(w.forces[d], n_, T(0));
@@ -235,7 +240,7 @@ class MovedField {
   }
 
  private:
-  // All that a segment needs, about 200 KB of float32 at degree 12.
+  // All that a segment needs, about 50 KB of float32 at degree 12.
   struct Work {
     PowerTable<T> powers[3], slopes[3];
     alignas(64) Segment<T> start, at[3], in_plane, in_row, by_w, forces[3];
@@ -303,9 +308,7 @@ class MovedField {
       const T* from = motion_.of(example_, d) + int64_t(row) * grid_.x;
       for (int32_t k = 0; k < grid_.x; ++k) line[k] += weight * from[k];
     });
-    const int32_t* cell = &cell_[segment_.x];
-    const T* t = &t_x_[segment_.x];
-    for (int32_t i = 0; i < segment_.n; ++i) out[i] = (1 - t[i]) * line[cell[i]] + t[i] * line[cell[i] + 1];
+    interpolate(line, &cell_[segment_.x], &t_x_[segment_.x], segment_.n, out);
     for (int32_t i = segment_.n; i < n_; ++i) out[i] = T(0);
   }
 
@@ -478,7 +481,7 @@ PolynomialTables<T>::PolynomialTables(const PolynomialBias<T>& b, const S* coeff
   for (int32_t s = 0; s < int32_t(x.size()); ++s) {
     for (int32_t i = 0; i < kSegment; ++i)
       at[i] = coordinate<T>(std::min(s * kSegment + i, b.size().x - 1), b.size().x);
-    tabulate_powers(b.recurrence, powers, at.data(), kSegment, x[s]);
+    tabulate_powers(b.recurrence, powers, at.data(), kSegment, x[s].p);
   }
 }
 

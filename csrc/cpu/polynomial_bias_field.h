@@ -25,8 +25,8 @@ class PolynomialTables {
   const PolynomialBias<T> bias;
   const Bands bands;
   const bool still;
-  std::vector<PowerTable<T>> x;              // of every segment of a row; of a still field
-  std::vector<T> y, z;                       // [H or D, kPack] powers of every row and plane
+  Scratch<PowerTable<T>> x;                  // of every segment of a row; of a still field
+  Scratch<T> y, z;                           // [H or D, kPack] powers of every row and plane
   std::vector<T> a;                          // [examples * sets, terms], of the monic terms
 
   template <typename S>
@@ -40,7 +40,6 @@ class PolynomialTables {
   int64_t groups() const { return (bias.examples + examples_per_block() - 1) / examples_per_block(); }
   int64_t blocks() const { return bands.blocks(groups()); }
 
-  // Blocks of one example, and the one of them with the rows of block `index` of all.
   int64_t blocks_per_example() const { return bands.blocks(1); }
 };
 

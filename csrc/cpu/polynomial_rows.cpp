@@ -24,34 +24,47 @@ T sum_at(const T (&a)[kRows], const Segment<T>* p, int32_t i) {
 }  // namespace
 
 template <typename T>
-MEDADV_SIMD void tabulate_powers(const Recurrence<T>& r, int32_t powers, const T* x, int32_t n, PowerTable<T>& table) {
-  Segment<T>* p = table.p;
-  for (int32_t i = 0; i < n; ++i) p[0][i] = T(1);
-  if (powers > 1)
-    for (int32_t i = 0; i < n; ++i) p[1][i] = x[i];
-  for (int32_t k = 2; k < powers; ++k) {
-    const T c = r.c[k - 1];
-    const T *one = p[k - 1], *two = p[k - 2];
-    T* out = p[k];
+MEDADV_SIMD void tabulate_powers(const Recurrence<T>& r, int32_t powers, const T* x, int32_t n, Segment<T>* p) {
+  with_rows(powers, [&](auto count) {
+    T c[count.value];
+    for (int k = 0; k < count.value; ++k) c[k] = r.c[k];
     MEDADV_INDEPENDENT
-    for (int32_t i = 0; i < n; ++i) out[i] = x[i] * one[i] - c * two[i];
-  }
+    for (int32_t i = 0; i < n; ++i) {
+      const T at = x[i];
+      T value = 1, before = 0;
+      MEDADV_UNROLL_16
+      for (int k = 0; k < count.value; ++k) {
+        p[k][i] = value;
+        const T after = at * value - c[k] * before;
+        before = value;
+        value = after;
+      }
+    }
+  });
 }
 
 template <typename T>
-MEDADV_SIMD void tabulate_slopes(const Recurrence<T>& r, int32_t powers, const T* x, const PowerTable<T>& table,
-                                 int32_t n, PowerTable<T>& slopes) {
-  Segment<T>* d = slopes.p;
-  for (int32_t i = 0; i < n; ++i) d[0][i] = T(0);
-  if (powers > 1)
-    for (int32_t i = 0; i < n; ++i) d[1][i] = T(1);
-  for (int32_t k = 2; k < powers; ++k) {
-    const T c = r.c[k - 1];
-    const T *one = d[k - 1], *two = d[k - 2], *value = table.p[k - 1];
-    T* out = d[k];
+MEDADV_SIMD void tabulate_slopes(const Recurrence<T>& r, int32_t powers, const T* x, int32_t n, Segment<T>* p,
+                                 Segment<T>* slopes) {
+  with_rows(powers, [&](auto count) {
+    T c[count.value];
+    for (int k = 0; k < count.value; ++k) c[k] = r.c[k];
     MEDADV_INDEPENDENT
-    for (int32_t i = 0; i < n; ++i) out[i] = value[i] + (x[i] * one[i] - c * two[i]);
-  }
+    for (int32_t i = 0; i < n; ++i) {
+      const T at = x[i];
+      T value = 1, before = 0, slope = 0, slope_before = 0;
+      MEDADV_UNROLL_16
+      for (int k = 0; k < count.value; ++k) {
+        p[k][i] = value;
+        slopes[k][i] = slope;
+        const T after = at * value - c[k] * before, slope_after = value + (at * slope - c[k] * slope_before);
+        before = value;
+        value = after;
+        slope_before = slope;
+        slope = slope_after;
+      }
+    }
+  });
 }
 
 template <typename T>
@@ -135,6 +148,32 @@ MEDADV_SIMD void project(int32_t rows, const T* f, const Segment<T>* p, int32_t 
 }
 
 template <typename T>
+MEDADV_SIMD void contract_height(int32_t powers, const Lanes<T>* y, const Lanes<T>* plane, int32_t rows,
+                                 Lanes<T>* lines) {
+  for (int32_t row = 0; row < rows; ++row) {
+    T* line = lines[row];
+    for (int32_t l = 0; l < kPack; ++l) line[l] = plane[0][l];
+    for (int32_t t = 1; t < powers; ++t) {
+      const T weight = y[row][t];
+      const T* from = plane[t];
+      MEDADV_INDEPENDENT
+      for (int32_t l = 0; l < kPack; ++l) line[l] += weight * from[l];
+    }
+  }
+}
+
+template <typename T>
+MEDADV_SIMD void add_outer(int32_t powers, const T* a, const Lanes<T>* lanes, Lanes<T>* to) {
+  for (int32_t t = 0; t < powers; ++t, to += kMaxPowers) {
+    const T weight = a[t];
+    const T* from = lanes[0];
+    T* sum = to[0];
+    MEDADV_INDEPENDENT
+    for (int32_t i = 0; i < (powers - t) * kPack; ++i) sum[i] += weight * from[i];
+  }
+}
+
+template <typename T>
 MEDADV_SIMD void multiply(const T* a, const T* b, int32_t n, T* out) {
   MEDADV_INDEPENDENT
   for (int32_t i = 0; i < n; ++i) out[i] = a[i] * b[i];
@@ -144,6 +183,12 @@ template <typename T>
 MEDADV_SIMD void add_product(const T* a, const T* b, int32_t n, T* out) {
   MEDADV_INDEPENDENT
   for (int32_t i = 0; i < n; ++i) out[i] += a[i] * b[i];
+}
+
+template <typename T>
+MEDADV_SIMD void interpolate(const T* line, const int32_t* cell, const T* t, int32_t n, T* out) {
+  MEDADV_INDEPENDENT
+  for (int32_t i = 0; i < n; ++i) out[i] = (1 - t[i]) * line[cell[i]] + t[i] * line[cell[i] + 1];
 }
 
 template <typename T>
@@ -178,16 +223,18 @@ MEDADV_SIMD void tabulate_thin_plate(const ControlGrid& g, T w, T v, const T* u,
 }
 
 #define MEDADV_INSTANTIATE(T)                                                                                        \
-  template void tabulate_powers<T>(const Recurrence<T>&, int32_t, const T*, int32_t, PowerTable<T>&);                \
-  template void tabulate_slopes<T>(const Recurrence<T>&, int32_t, const T*, const PowerTable<T>&, int32_t,           \
-                                   PowerTable<T>&);                                                                  \
+  template void tabulate_powers<T>(const Recurrence<T>&, int32_t, const T*, int32_t, Segment<T>*);                   \
+  template void tabulate_slopes<T>(const Recurrence<T>&, int32_t, const T*, int32_t, Segment<T>*, Segment<T>*);      \
   template void combine<T>(int32_t, const T*, const Segment<T>*, int32_t, T*);                                       \
   template void add_combined<T>(int32_t, const T*, const Segment<T>*, const T*, int32_t, T*);                        \
   template void add_combined_slopes<T>(int32_t, const T*, const Segment<T>*, const Segment<T>*, const T*, const T*,  \
                                        int32_t, SlopeRows<T>&);                                                      \
   template void project<T>(int32_t, const T*, const Segment<T>*, int32_t, Lanes<T>*);                                \
+  template void contract_height<T>(int32_t, const Lanes<T>*, const Lanes<T>*, int32_t, Lanes<T>*);                   \
+  template void add_outer<T>(int32_t, const T*, const Lanes<T>*, Lanes<T>*);                                         \
   template void multiply<T>(const T*, const T*, int32_t, T*);                                                        \
   template void add_product<T>(const T*, const T*, int32_t, T*);                                                     \
+  template void interpolate<T>(const T*, const int32_t*, const T*, int32_t, T*);                                     \
   template void exponentiate<T>(const T*, int32_t, T*);                                                              \
   template void tabulate_thin_plate<T>(const ControlGrid&, T, T, const T*, int32_t, Segment<T>*);
 MEDADV_INSTANTIATE(float)

@@ -13,7 +13,7 @@
 
 namespace medadv::cpu {
 
-inline constexpr int32_t kSegment = 256;
+inline constexpr int32_t kSegment = 128;
 inline constexpr int32_t kWhole = 4 * kPack;
 
 inline int32_t whole(int32_t n) { return (n + kWhole - 1) / kWhole * kWhole; }
@@ -38,11 +38,11 @@ double total(const Lanes<T>& lanes) {
   return sum;
 }
 
+// At most kMaxPowers of them.
 template <typename T>
-void tabulate_powers(const Recurrence<T>& r, int32_t powers, const T* x, int32_t n, PowerTable<T>& table);
+void tabulate_powers(const Recurrence<T>& r, int32_t powers, const T* x, int32_t n, Segment<T>* p);
 template <typename T>
-void tabulate_slopes(const Recurrence<T>& r, int32_t powers, const T* x, const PowerTable<T>& table, int32_t n,
-                     PowerTable<T>& slopes);
+void tabulate_slopes(const Recurrence<T>& r, int32_t powers, const T* x, int32_t n, Segment<T>* p, Segment<T>* slopes);
 
 // sum[i] = a_0 p_0[i] + a_1 p_1[i] + ... over `rows` rows.
 template <typename T>
@@ -65,11 +65,23 @@ void add_combined_slopes(int32_t rows, const T* a, const Segment<T>* p, const Se
 template <typename T>
 void project(int32_t rows, const T* f, const Segment<T>* p, int32_t n, Lanes<T>* lanes);
 
+// lines[row][l] = sum over t of y[row][t] plane[t][l], the first power being 1.
+template <typename T>
+void contract_height(int32_t powers, const Lanes<T>* y, const Lanes<T>* plane, int32_t rows, Lanes<T>* lines);
+
+// to[t][l] += a_t lanes[l] for t + l < powers; rows of `to` have kMaxPowers entries.
+template <typename T>
+void add_outer(int32_t powers, const T* a, const Lanes<T>* lanes, Lanes<T>* to);
+
 // out[i] = a[i] b[i], and out[i] += a[i] b[i].
 template <typename T>
 void multiply(const T* a, const T* b, int32_t n, T* out);
 template <typename T>
 void add_product(const T* a, const T* b, int32_t n, T* out);
+
+// out[i]: the line between its points cell[i] and the next one, at t[i] in [0, 1].
+template <typename T>
+void interpolate(const T* line, const int32_t* cell, const T* t, int32_t n, T* out);
 
 // out[i] = exp(v[i]).
 template <typename T>

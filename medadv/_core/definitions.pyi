@@ -24,6 +24,27 @@ def polynomial_bias_field_backward(
     basis: int,
     warp: int,
 ) -> tuple[Array, Array]: ...
+def tiled_polynomial_bias_field(
+    image: Array,
+    coefficients: Array,
+    weights: Array,
+    grid: Sequence[int],
+    degree: int,
+    basis: int,
+    warp: int,
+    seed: int = 0,
+) -> Array: ...
+def tiled_polynomial_bias_field_backward(
+    grad: Array,
+    out: Array,
+    coefficients: Array,
+    weights: Array,
+    grid: Sequence[int],
+    degree: int,
+    basis: int,
+    warp: int,
+    seed: int = 0,
+) -> tuple[Array, Array]: ...
 def log_positive(values: NDArray[np.float32]) -> NDArray[np.float32]: ...
 def bending_gradient(lattice: Array, spacing: Sequence[float]) -> Array: ...
 def membrane_gradient(lattice: Array, spacing: Sequence[float]) -> Array: ...
