@@ -24,9 +24,11 @@
 #if defined(__GNUC__) && !defined(__clang__)
 #define MEDADV_INDEPENDENT _Pragma("GCC ivdep")
 #define MEDADV_UNROLL _Pragma("GCC unroll 8")
+#define MEDADV_UNROLL_16 _Pragma("GCC unroll 16")
 #else
 #define MEDADV_INDEPENDENT
 #define MEDADV_UNROLL
+#define MEDADV_UNROLL_16
 #endif
 
 // How far the CUDA compiler unrolls a loop: all of it, so that an array it walks lives in registers; or not at

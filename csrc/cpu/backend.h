@@ -14,6 +14,7 @@
 #include "cpu/gaussian_blur.h"
 #include "cpu/jacobian.h"
 #include "cpu/lattice_energy.h"
+#include "cpu/polynomial_bias_field.h"
 #include "cpu/spline_field.h"
 #include "cpu/spline_warp.h"
 #include "cpu/transform_chain.h"
@@ -167,6 +168,19 @@ struct Backend {
                                        const ChainGradients<S>& gradients) {
     TransformChainBackward<T, S> kernel(chain, grad, gradients);
     run_adjoint(threads, kernel, chain.s.images * chain.s.channels * chain.s.voxels());
+  }
+
+  template <typename T, typename S>
+  static void polynomial_bias_field(const Scope& threads, const PolynomialBias<T>& bias, const S* x, const S* a, S* out) {
+    const PolynomialBiasField<T, S> kernel(bias, x, a, out);
+    run_blocks(threads, kernel, bias.examples * bias.channels * bias.size().voxels());
+  }
+
+  template <typename T, typename S>
+  static void polynomial_bias_field_backward(const Scope& threads, const PolynomialBias<T>& bias, const S* grad, const S* x,
+                                             const S* a, S* grad_x, S* grad_a, T* grad_weights) {
+    PolynomialBiasFieldBackward<T, S> kernel(bias, grad, x, a, grad_x, grad_a, grad_weights);
+    run_adjoint(threads, kernel, bias.examples * bias.channels * bias.size().voxels());
   }
 };
 

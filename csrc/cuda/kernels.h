@@ -9,6 +9,7 @@
 #include "core/gaussian_blur.h"
 #include "core/jacobian.h"
 #include "core/lattice_energy.h"
+#include "core/polynomial_tile.h"
 #include "core/spline_tile.h"
 #include "core/transform_chain.h"
 #include "core/warp.h"
@@ -39,6 +40,24 @@ cudaError_t bias_field_backward(const Lattice& g, Channels channels, const S* gr
 template <typename T, typename S>
 cudaError_t bias_field_lattice_backward(const Lattice& g, Channels channels, const S* grad, const S* out, S* grad_c,
                                         T* workspace, cudaStream_t stream);
+
+template <typename T, typename S>
+cudaError_t polynomial_bias_field(const PolynomialBias<T>& bias, const S* image, const S* a, S* out,
+                                  cudaStream_t stream);
+
+// Partial sums of the tiles, in numbers of T.
+template <typename T>
+int64_t polynomial_workspace(const PolynomialBias<T>& bias, bool to_weights) {
+  const bool still = bias.motion.warp == CoordinateWarp::none;
+  const PolynomialTiling tiling(bias.size(), still ? kPolynomialWidth : kMovedThreads<T>);
+  const int64_t sums = still ? bias.sets * PolynomialShape{bias.shape.degree, 2}.terms() : moved_sums(bias, to_weights);
+  return bias.examples * bias.size().z * tiling.per_plane() * sums;
+}
+
+// Gradients to the coefficients and, where grad_weights is not null, to the weights of the motion, from the output.
+template <typename T, typename S>
+cudaError_t polynomial_parameters_backward(const PolynomialBias<T>& bias, const S* grad, const S* out, const S* a,
+                                           S* grad_a, T* grad_weights, T* workspace, cudaStream_t stream);
 
 // Workspace, in numbers of T: what the passes along the axes hand on, one image for every blurred axis but the last.
 inline int64_t blur_workspace(const Volume& size, int64_t channels, const double* sigma) {

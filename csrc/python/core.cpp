@@ -29,6 +29,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   m.attr("cuda_architectures") = MEDADV_CUDA_ARCHITECTURES;
 
   auto definitions = m.def_submodule("definitions", "The operators as plain loops over float64 NumPy arrays.");
+  define_polynomials(definitions);
   define_splines(definitions);
   define_dense_fields(definitions);
   define_warps(definitions);

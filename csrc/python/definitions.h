@@ -6,6 +6,7 @@
 
 namespace medadv {
 
+void define_polynomials(pybind11::module_& m);
 void define_splines(pybind11::module_& m);
 void define_dense_fields(pybind11::module_& m);
 void define_warps(pybind11::module_& m);

@@ -90,6 +90,22 @@ struct Cuda {
   }
 
   template <typename T, typename S>
+  static void polynomial_bias_field(const Scope& scope, const PolynomialBias<T>& bias, const S* x, const S* a, S* out) {
+    STD_CUDA_CHECK((cuda::polynomial_bias_field<T>(bias, device(x), device(a), device(out), scope.stream)));
+  }
+
+  // The image's gradient comes first, as the same operator; the forces follow from it as they do from the output.
+  template <typename T, typename S>
+  static void polynomial_bias_field_backward(const Scope& scope, const PolynomialBias<T>& bias, const S* grad,
+                                             const S* x, const S* a, S* grad_x, S* grad_a, T* grad_weights) {
+    if (grad_x) polynomial_bias_field<T, S>(scope, bias, grad, a, grad_x);
+    Tensor sums = scope.workspace<T>(cuda::polynomial_workspace(bias, grad_weights != nullptr));
+    STD_CUDA_CHECK((cuda::polynomial_parameters_backward<T>(bias, device(grad_x ? grad_x : grad), device(x), device(a),
+                                                            device(grad_a), grad_weights, sums.mutable_data_ptr<T>(),
+                                                            scope.stream)));
+  }
+
+  template <typename T, typename S>
   static void spline_field(const Scope& scope, const Lattice& g, int64_t channels, const S* c, S* out) {
     STD_CUDA_CHECK((cuda::spline_field<T>(g, channels, device(c), device(out), scope.stream)));
   }

@@ -5,6 +5,13 @@ STABLE_TORCH_LIBRARY(medadv, m) {
   m.def("bias_field(Tensor image, Tensor lattice) -> Tensor");
   m.def("bias_field_backward(Tensor grad, Tensor image, Tensor lattice) -> (Tensor, Tensor)");
   m.def("bias_field_lattice_backward(Tensor grad, Tensor out, Tensor lattice) -> Tensor");
+  // basis: 0 Legendre, 1 monomials; warp: 0 none, 1 thin-plate spline, 2 flow; weights: [N, axes, rows].
+  m.def("polynomial_bias_field(Tensor image, Tensor coefficients, Tensor weights, int[] grid, int degree, int basis,"
+        " int warp) -> Tensor");
+  m.def("polynomial_bias_field_backward(Tensor grad, Tensor image, Tensor coefficients, Tensor weights, int[] grid,"
+        " int degree, int basis, int warp, bool to_weights) -> (Tensor, Tensor, Tensor)");
+  m.def("polynomial_bias_field_parameters_backward(Tensor grad, Tensor out, Tensor coefficients, Tensor weights,"
+        " int[] grid, int degree, int basis, int warp, bool to_weights) -> (Tensor, Tensor)");
   m.def("spline_field(Tensor lattice, int[] size) -> Tensor");
   m.def("spline_field_adjoint(Tensor grad, int[] knots) -> Tensor");
   m.def("gaussian_blur(Tensor image, float[] sigma, int padding, float truncate) -> Tensor");

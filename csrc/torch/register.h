@@ -6,6 +6,7 @@
 #include "torch/gaussian_blur.h"
 #include "torch/jacobian.h"
 #include "torch/lattice_energy.h"
+#include "torch/polynomial_bias_field.h"
 #include "torch/spline_field.h"
 #include "torch/spline_warp.h"
 #include "torch/transform_chain.h"
@@ -18,6 +19,10 @@ void register_operators(Library& m) {
   m.impl("bias_field", TORCH_BOX(&bias_field<Backend>));
   m.impl("bias_field_backward", TORCH_BOX(&bias_field_backward<Backend>));
   m.impl("bias_field_lattice_backward", TORCH_BOX(&bias_field_lattice_backward<Backend>));
+  m.impl("polynomial_bias_field", TORCH_BOX(&polynomial_bias_field<Backend>));
+  m.impl("polynomial_bias_field_backward", TORCH_BOX(&polynomial_bias_field_backward<Backend>));
+  m.impl("polynomial_bias_field_parameters_backward",
+         TORCH_BOX(&polynomial_bias_field_parameters_backward<Backend>));
   m.impl("spline_field", TORCH_BOX(&spline_field<Backend>));
   m.impl("spline_field_adjoint", TORCH_BOX(&spline_field_adjoint<Backend>));
   m.impl("gaussian_blur", TORCH_BOX(&gaussian_blur<Backend>));

@@ -11,6 +11,41 @@ Array: TypeAlias = NDArray[np.float64]
 def spline_field(lattice: Array, size: Sequence[int]) -> Array: ...
 def spline_field_adjoint(grad: Array, knots: Sequence[int]) -> Array: ...
 def bias_field(image: Array, lattice: Array) -> Array: ...
+def polynomial_bias_field(
+    image: Array, coefficients: Array, weights: Array, grid: Sequence[int], degree: int, basis: int, warp: int
+) -> Array: ...
+def polynomial_bias_field_backward(
+    grad: Array,
+    out: Array,
+    coefficients: Array,
+    weights: Array,
+    grid: Sequence[int],
+    degree: int,
+    basis: int,
+    warp: int,
+) -> tuple[Array, Array]: ...
+def tiled_polynomial_bias_field(
+    image: Array,
+    coefficients: Array,
+    weights: Array,
+    grid: Sequence[int],
+    degree: int,
+    basis: int,
+    warp: int,
+    seed: int = 0,
+) -> Array: ...
+def tiled_polynomial_bias_field_backward(
+    grad: Array,
+    out: Array,
+    coefficients: Array,
+    weights: Array,
+    grid: Sequence[int],
+    degree: int,
+    basis: int,
+    warp: int,
+    seed: int = 0,
+) -> tuple[Array, Array]: ...
+def log_positive(values: NDArray[np.float32]) -> NDArray[np.float32]: ...
 def bending_gradient(lattice: Array, spacing: Sequence[float]) -> Array: ...
 def membrane_gradient(lattice: Array, spacing: Sequence[float]) -> Array: ...
 def dense_bending_energy(field: Array, voxel_size: Sequence[float]) -> tuple[float, Array]: ...

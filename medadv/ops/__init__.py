@@ -10,6 +10,8 @@ from medadv.ops.bias_field import bias_field
 from medadv.ops.energies import bending_energy, membrane_energy, total_variation
 from medadv.ops.gaussian_blur import gaussian_blur
 from medadv.ops.jacobian import folding_penalty, jacobian_determinant
+from medadv.ops.lattice import lattice_shape
+from medadv.ops.polynomial_bias_field import polynomial_bias_field, polynomial_terms
 from medadv.ops.spline_field import spline_field
 from medadv.ops.spline_warp import spline_warp
 from medadv.ops.transform_chain import transform_chain
@@ -24,6 +26,8 @@ __all__ = [
     "jacobian_determinant",
     "lattice_shape",
     "membrane_energy",
+    "polynomial_bias_field",
+    "polynomial_terms",
     "spline_field",
     "spline_warp",
     "total_variation",

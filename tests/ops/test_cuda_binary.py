@@ -23,6 +23,11 @@ MAX_REGISTERS = {
     "tile_chain_kernel": 255,
     "lattice_gradient_kernel": 128,
     "energy_kernel": 128,
+    "polynomial_forward_kernel": 128,
+    "polynomial_still_backward_kernel": 128,
+    "polynomial_moved_backward_kernel": 255,
+    "flow_gather_kernel": 255,
+    "gather_term_kernel": 64,
     "sum_kernel": 64,
 }
 
