@@ -5,6 +5,7 @@
 #include "cpu/jacobian.h"
 #include "cpu/lattice_energy.h"
 #include "cpu/spline_field.h"
+#include "cpu/spline_jacobian.h"
 #include "cpu/spline_warp.h"
 #include "cpu/warp.h"
 #include "torch/register.h"
@@ -119,6 +120,29 @@ struct Cpu {
                                 const Force& force, S* gradient) {
     const cpu::JacobianGradient<T, S, kAxes, Force> kernel(stencil, examples, force, gradient);
     run_blocks(kernel, kAxes * examples * stencil.size.voxels());
+  }
+
+  template <typename T, typename S, int kAxes>
+  static void spline_jacobian_determinant(const Scope&, const SplineSlopes<kAxes>& slopes, int64_t examples, const S* c,
+                                          S* out) {
+    const cpu::SplineJacobianDeterminant<T, S, kAxes> kernel(slopes, examples, c, out);
+    run_blocks(kernel, kAxes * examples * slopes.voxels());
+  }
+
+  template <typename T, typename S, int kAxes>
+  static void spline_jacobian_gradient(const Scope&, const SplineSlopes<kAxes>& slopes, int64_t examples, const S* grad,
+                                       const S* c, S* gradient) {
+    cpu::SplineJacobianGradient<T, S, kAxes> kernel(slopes, examples, grad, c, gradient);
+    run_adjoint(kernel, kAxes * examples * slopes.voxels());
+  }
+
+  template <typename T, typename S, int kAxes>
+  static void spline_folding_penalty(const Scope&, const SplineSlopes<kAxes>& slopes, int64_t examples,
+                                     double threshold, const S* c, double* penalty, T* gradient) {
+    cpu::SplineFoldingPenalty<T, S, kAxes> kernel(slopes, examples, threshold, c, gradient);
+    const int64_t voxels = kAxes * examples * slopes.voxels();
+    gradient ? run_adjoint(kernel, voxels) : run_blocks(kernel, voxels);
+    kernel.total(penalty);
   }
 
   template <typename T, typename D, typename S>

@@ -6,6 +6,7 @@ Every operator runs on CPU and CUDA, and works under autograd, vmap, autocast an
 
 from medadv.ops._build import build_info
 from medadv.ops.bias_field import bias_field
+from medadv.ops.compose import compose, exponentiate
 from medadv.ops.energies import bending_energy, membrane_energy, total_variation
 from medadv.ops.gaussian_blur import gaussian_blur
 from medadv.ops.jacobian import folding_penalty, jacobian_determinant
@@ -18,6 +19,8 @@ __all__ = [
     "bending_energy",
     "bias_field",
     "build_info",
+    "compose",
+    "exponentiate",
     "folding_penalty",
     "gaussian_blur",
     "jacobian_determinant",

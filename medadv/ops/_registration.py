@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,11 @@ def check_tensor(op: str, name: str, value: object) -> None:
     """Raise TypeError unless ``value`` is a tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{op}: {name} must be a torch.Tensor, got {type(value).__name__}")
+
+
+def per_axis(value: float | Sequence[float], axes: int) -> list[float]:
+    """One number per axis; a single one stands for all of them."""
+    return [float(value)] * axes if isinstance(value, (int, float)) else [float(v) for v in value]
 
 
 def register_batching(op: str) -> None:

@@ -17,6 +17,7 @@ from torch.library import register_autograd, register_fake
 from medadv.ops._registration import (
     check_tensor,
     contiguous_like,
+    per_axis,
     register_batching,
     register_float32_autocast,
 )
@@ -135,13 +136,9 @@ def total_variation(field: Tensor, voxel_size: float | Sequence[float] = 1.0) ->
     return _dense("total_variation", "dense_total_variation", field, voxel_size)
 
 
-def _per_axis(voxel_size: float | Sequence[float], axes: int) -> list[float]:
-    return [float(voxel_size)] * axes if isinstance(voxel_size, (int, float)) else [float(v) for v in voxel_size]
-
-
 def _dense(name: str, op: str, field: Tensor, voxel_size: float | Sequence[float]) -> Tensor:
     check_tensor(name, "field", field)
-    energy = getattr(torch.ops.medadv, op)(field, _per_axis(voxel_size, field.dim() - 2))
+    energy = getattr(torch.ops.medadv, op)(field, per_axis(voxel_size, field.dim() - 2))
     return _total(energy, field)
 
 
@@ -160,7 +157,7 @@ def _total(energy: Tensor, field: Tensor) -> Tensor:
 def _cell_lengths(
     name: str, knots: Sequence[int], size: Sequence[int], voxel_size: float | Sequence[float]
 ) -> list[float]:
-    lengths = _per_axis(voxel_size, len(size))
+    lengths = per_axis(voxel_size, len(size))
     if not len(knots) == len(size) == len(lengths):
         raise ValueError(
             f"{name}: size and voxel_size must have one entry per axis of the lattice "

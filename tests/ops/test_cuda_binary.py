@@ -31,6 +31,8 @@ MAX_REGISTERS = {
     "gather_kernel": 128,
     "for_each_kernel": 128,
     "tile_warp_kernel": 255,
+    "tile_slopes_kernel": 128,
+    "tile_slopes_sum_kernel": 128,
     "lattice_gradient_kernel": 128,
     "energy_kernel": 128,
     "sum_kernel": 64,
