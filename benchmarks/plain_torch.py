@@ -18,6 +18,15 @@ def basis(size: int, knots: int) -> Tensor:
     return torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0)).float()
 
 
+def slope_basis(size: int, knots: int) -> Tensor:
+    """The same of the first derivative, per voxel."""
+    u = torch.linspace(0, knots - 3, size, dtype=torch.float64)[:, None]
+    r = u - torch.arange(-1, knots - 1, dtype=torch.float64)
+    a, sign = r.abs(), r.sign() * ((knots - 3) / (size - 1))
+    near, far = (1.5 * a - 2) * a, -((2 - a) ** 2) / 2
+    return (sign * torch.where(a < 1, near, torch.where(a < 2, far, 0.0))).float()
+
+
 def bases(size, knots, device="cpu"):
     """Matrices for :func:`spline_field`, one per axis; the last one transposed, as the product takes it."""
     matrices = [basis(n, k).to(device) for n, k in zip(size, knots, strict=True)]
@@ -88,22 +97,47 @@ def folding_penalty(u: Tensor) -> Tensor:
     start = u
     for a in range(2, u.dim()):
         start = start.narrow(a, 0, u.shape[a] - 1)
-    g = []
+    slopes = []
     for a in range(axes):
         ahead = u
         for b in range(axes):
             ahead = ahead.narrow(b + 2, int(a == b), u.shape[b + 2] - 1)
-        slopes = ahead - start
-        g.append([slopes[:, c] + 1 if c == a else slopes[:, c] for c in range(axes)])
-    if axes == 2:
-        determinant = g[0][0] * g[1][1] - g[0][1] * g[1][0]
-    else:
-        determinant = (
-            g[0][0] * (g[1][1] * g[2][2] - g[1][2] * g[2][1])
-            - g[0][1] * (g[1][0] * g[2][2] - g[1][2] * g[2][0])
-            + g[0][2] * (g[1][0] * g[2][1] - g[1][1] * g[2][0])
-        )
-    return F.relu(0.01 - determinant).square().mean()
+        slopes.append(ahead - start)
+    return F.relu(0.01 - determinant(slopes)).square().mean()
+
+
+def determinant(slopes: list[Tensor]) -> Tensor:
+    """Of I + derivatives, one ``[N, component, ...]`` per axis."""
+    g = [[d[:, c] + 1 if c == a else d[:, c] for c in range(len(slopes))] for a, d in enumerate(slopes)]
+    if len(slopes) == 2:
+        return g[0][0] * g[1][1] - g[0][1] * g[1][0]
+    return (
+        g[0][0] * (g[1][1] * g[2][2] - g[1][2] * g[2][1])
+        - g[0][1] * (g[1][0] * g[2][2] - g[1][2] * g[2][0])
+        + g[0][2] * (g[1][0] * g[2][1] - g[1][1] * g[2][0])
+    )
+
+
+class LatticeJacobian:
+    """Jacobian determinants of a lattice by matrix products, which share what they can."""
+
+    def __init__(self, size, knots, device="cpu"):
+        self.value = bases(size, knots, device)
+        slope = [slope_basis(n, k).to(device) for n, k in zip(size, knots, strict=True)]
+        self.slope = [*slope[:-1], slope[-1].T.contiguous()]
+
+    def __call__(self, lattice: Tensor) -> Tensor:
+        value, slope = self.value, self.slope
+        flat, steep = lattice @ value[-1], lattice @ slope[-1]
+        planes = [slope[-2] @ flat, value[-2] @ steep]
+        if len(value) == 2:
+            return determinant(planes)
+        along = [(slope[0], value[-2] @ flat), *[(value[0], plane) for plane in planes]]
+        return determinant([(m @ p.flatten(3)).unflatten(3, p.shape[3:]) for m, p in along])
+
+    def folding_penalty(self, lattice: Tensor) -> Tensor:
+        """Mean square of what they lack to 0.01, over the batch."""
+        return F.relu(0.01 - self(lattice)).square().mean()
 
 
 MODES = {"nearest": "nearest", "linear": "bilinear", "cubic": "bicubic"}
@@ -149,3 +183,29 @@ class TransformChain:
 
     def __call__(self, image: Tensor, displacement: Tensor, log_gain: Tensor, noise: Tensor, bounds) -> Tensor:
         return (bias_field(self.warp(image, displacement), log_gain, self.matrices) + noise).clamp(*bounds)
+
+
+class Flow:
+    """Displacements in the order and units of ``grid_sample``, so that they are its grid but for the identity."""
+
+    def __init__(self, size, device="cpu"):
+        axes = [torch.linspace(-1, 1, n) for n in size]
+        self.identity = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1)[None].to(device)
+        scale = torch.tensor([2 / (n - 1) for n in size[::-1]])
+        self.scale = scale.reshape(1, -1, *[1] * len(size)).to(device)
+
+    def _after(self, outer: Tensor, inner: Tensor) -> Tensor:
+        grid = inner.movedim(1, -1) + self.identity
+        return inner + F.grid_sample(outer, grid, padding_mode="border", align_corners=True)
+
+    def compose(self, outer: Tensor, inner: Tensor) -> Tensor:
+        """``inner(p) + outer(p + inner(p))`` of displacements in voxels, components in the order of the axes."""
+        grid = (inner.flip(1) * self.scale).movedim(1, -1) + self.identity
+        return inner + F.grid_sample(outer, grid, padding_mode="border", align_corners=True)
+
+    def exponentiate(self, velocity: Tensor) -> Tensor:
+        """Scaling and squaring, seven times."""
+        displacement = velocity.flip(1) * (self.scale * 2.0**-7)
+        for _ in range(7):
+            displacement = self._after(displacement, displacement)
+        return (displacement / self.scale).flip(1)

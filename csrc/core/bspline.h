@@ -20,6 +20,17 @@ MEDADV_HD void cubic_weights(T t, T w[4]) {
   w[3] = t * t * t * sixth;
 }
 
+// Their first and second derivatives by t.
+template <typename T>
+MEDADV_HD void cubic_derivative(int order, T t, T w[4]) {
+  const T s = T(1) - t, half = T(1) / T(2);
+  const bool first = order == 1;
+  w[0] = first ? -s * s * half : s;
+  w[1] = first ? t * (T(3) * t - T(4)) * half : T(3) * t - T(2);
+  w[2] = first ? s * (T(4) - T(3) * s) * half : T(3) * s - T(2);
+  w[3] = first ? t * t * half : t;
+}
+
 // The spline of one cell in powers of t: c0 + t (c1 + t (c2 + t c3)).
 template <typename T>
 MEDADV_HD void cubic_coefficients(T p0, T p1, T p2, T p3, T c[4]) {
@@ -30,11 +41,30 @@ MEDADV_HD void cubic_coefficients(T p0, T p1, T p2, T p3, T c[4]) {
   c[3] = (p3 - p0 + T(3) * (p1 - p2)) * sixth;
 }
 
+// Derivatives of c0 + t (c1 + t (c2 + t c3)) by t, in its place.
+template <typename T>
+MEDADV_HD void differentiate_cubic(int order, T c[4]) {
+  for (; order > 0; --order) {
+    c[0] = c[1];
+    c[1] = T(2) * c[2];
+    c[2] = T(3) * c[3];
+    c[3] = T(0);
+  }
+}
+
 // S voxels under K control points. One control point and one voxel stand for an axis that is not there
 // (the depth of a 2D image).
 struct Axis {
-  int32_t size;   // voxels
-  int32_t knots;  // control points
+  int32_t size;            // voxels
+  int32_t knots;           // control points
+  int32_t derivative = 0;  // of the field along the axis: 0, 1 or 2
+  double scale = 1;        // of that derivative's weights: (cells per unit of length)^derivative
+
+  // The axis of a derivative per unit of length, of which a voxel has `voxel`. At least two voxels.
+  Axis differentiated(int32_t order, double voxel) const {
+    const double per_unit = double(knots - 3) / (double(size - 1) * voxel);
+    return {size, knots, order, order == 0 ? 1 : order == 1 ? per_unit : per_unit * per_unit};
+  }
 
   MEDADV_HD bool absent() const { return knots == 1; }
   MEDADV_HD int32_t taps() const { return absent() ? 1 : 4; }
@@ -61,8 +91,11 @@ struct Axis {
     if (absent()) {
       w[0] = T(1);
       w[1] = w[2] = w[3] = T(0);
-    } else {
+    } else if (derivative == 0) {
       cubic_weights(t, w);
+    } else {
+      cubic_derivative(derivative, t, w);
+      for (int k = 0; k < 4; ++k) w[k] *= T(scale);
     }
     return cell;
   }
@@ -82,6 +115,13 @@ struct Lattice {
 
   MEDADV_HD int64_t voxels() const { return int64_t(z.size) * y.size * x.size; }
   MEDADV_HD int64_t knots() const { return int64_t(z.knots) * y.knots * x.knots; }
+
+  // The lattice of a derivative: orders along depth, height and width, per unit of length, of which a voxel has
+  // these.
+  Lattice differentiated(const int32_t order[3], const double voxel[3]) const {
+    return {z.differentiated(order[0], voxel[0]), y.differentiated(order[1], voxel[1]),
+            x.differentiated(order[2], voxel[2])};
+  }
 };
 
 }  // namespace medadv

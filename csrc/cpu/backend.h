@@ -16,6 +16,7 @@
 #include "cpu/lattice_energy.h"
 #include "cpu/polynomial_bias_field.h"
 #include "cpu/spline_field.h"
+#include "cpu/spline_jacobian.h"
 #include "cpu/spline_warp.h"
 #include "cpu/transform_chain.h"
 #include "cpu/warp.h"
@@ -181,6 +182,29 @@ struct Backend {
                                              const S* a, S* grad_x, S* grad_a, T* grad_weights) {
     PolynomialBiasFieldBackward<T, S> kernel(bias, grad, x, a, grad_x, grad_a, grad_weights);
     run_adjoint(threads, kernel, bias.examples * bias.channels * bias.size().voxels());
+  }
+
+  template <typename T, typename S, int kAxes>
+  static void spline_jacobian_determinant(const Scope& threads, const SplineSlopes<kAxes>& slopes, int64_t examples, const S* c,
+                                          S* out) {
+    const SplineJacobianDeterminant<T, S, kAxes> kernel(slopes, examples, c, out);
+    run_blocks(threads, kernel, kAxes * examples * slopes.voxels());
+  }
+
+  template <typename T, typename S, int kAxes>
+  static void spline_jacobian_gradient(const Scope& threads, const SplineSlopes<kAxes>& slopes, int64_t examples, const S* grad,
+                                       const S* c, S* gradient) {
+    SplineJacobianGradient<T, S, kAxes> kernel(slopes, examples, grad, c, gradient);
+    run_adjoint(threads, kernel, kAxes * examples * slopes.voxels());
+  }
+
+  template <typename T, typename S, int kAxes>
+  static void spline_folding_penalty(const Scope& threads, const SplineSlopes<kAxes>& slopes, int64_t examples,
+                                     double threshold, const S* c, double* penalty, T* gradient) {
+    SplineFoldingPenalty<T, S, kAxes> kernel(slopes, examples, threshold, c, gradient);
+    const int64_t voxels = kAxes * examples * slopes.voxels();
+    gradient ? run_adjoint(threads, kernel, voxels) : run_blocks(threads, kernel, voxels);
+    kernel.total(penalty);
   }
 };
 

@@ -27,19 +27,30 @@ class SplineAdjoint {
   template <typename Rows>
   void add_block(int64_t index, Scratch<T>& columns, const Rows& rows) {
     const Block block = s_.block(index);
+    begin_block(block, columns);
+    for (int32_t n = block.band->begin; n < block.band->end; ++n) add_strip(block, s_.strips[n], columns, rows);
+    end_block(block, columns);
+  }
+
+  // The same strip by strip. What has no force needs no call.
+  void begin_block(const Block& block, Scratch<T>& columns) const {
+    columns.assign(size_t(block.band->knots) * s_.stride, T(0));
+  }
+
+  template <typename Rows>
+  void add_strip(const Block& block, const Strip& strip, Scratch<T>& columns, const Rows& rows) const {
+    T* to = &columns[size_t(strip.cell - block.band->knot) * s_.stride];
+    switch (strip.end - strip.begin) {
+      case 1: add_rows<1>(strip, rows, to); break;
+      case 2: add_rows<2>(strip, rows, to); break;
+      case 3: add_rows<3>(strip, rows, to); break;
+      default: add_rows<kStripRows>(strip, rows, to);
+    }
+  }
+
+  void end_block(const Block& block, const Scratch<T>& columns) {
     const Band& band = *block.band;
     const int64_t knots = s_.g.x.knots;
-    columns.assign(size_t(band.knots) * s_.stride, T(0));
-    for (int32_t n = band.begin; n < band.end; ++n) {
-      const Strip& strip = s_.strips[n];
-      T* to = &columns[size_t(strip.cell - band.knot) * s_.stride];
-      switch (strip.end - strip.begin) {
-        case 1: add_rows<1>(strip, rows, to); break;
-        case 2: add_rows<2>(strip, rows, to); break;
-        case 3: add_rows<3>(strip, rows, to); break;
-        default: add_rows<kStripRows>(strip, rows, to);
-      }
-    }
     T* partial = partial_of(block.channel * s_.g.z.size + block.z) + band.offset * knots;
     for (int32_t b = 0; b < band.knots; ++b) sum_row(&columns[size_t(b) * s_.stride], partial + b * knots);
   }
@@ -49,13 +60,23 @@ class SplineAdjoint {
   // Gathers the planes [first, last) of control points.
   template <typename S>
   void gather(int64_t first, int64_t last, S* grad_c) const {
-    const Lattice& g = s_.g;
-    const int64_t size = int64_t(g.y.knots) * g.x.knots;
+    const int64_t size = int64_t(s_.g.y.knots) * s_.g.x.knots;
     std::vector<T> plane(size);
     for (int64_t p = first; p < last; ++p) {
-      gather_plane(p / g.z.knots, int32_t(p % g.z.knots), plane.data());
+      std::fill(plane.begin(), plane.end(), T(0));
+      add_gathered(p, plane.data());
       for (int64_t i = 0; i < size; ++i) grad_c[p * size + i] = S(plane[i]);
     }
+  }
+
+  // Adds one plane of control points to what is in `plane`.
+  void add_gathered(int64_t index, T* plane) const {
+    const Lattice& g = s_.g;
+    const int64_t lattice = index / g.z.knots;
+    const int32_t kz = int32_t(index % g.z.knots);
+    for (int64_t channel = lattice * channels_.per_knot; channel < (lattice + 1) * channels_.per_knot; ++channel)
+      for (int32_t z = reach_begin(g.z, kz); z < reach_end(g.z, kz); ++z)
+        add_plane(channel * g.z.size + z, s_.z[z].w[kz - s_.z[z].cell], plane);
   }
 
  private:
@@ -104,14 +125,6 @@ class SplineAdjoint {
       even += odd;
       for (int32_t k = 0; k < 4; ++k) partial[cell + k] += even[k];
     }
-  }
-
-  void gather_plane(int64_t lattice, int32_t kz, T* plane) const {
-    const Lattice& g = s_.g;
-    std::fill(plane, plane + int64_t(g.y.knots) * g.x.knots, T(0));
-    for (int64_t channel = lattice * channels_.per_knot; channel < (lattice + 1) * channels_.per_knot; ++channel)
-      for (int32_t z = reach_begin(g.z, kz); z < reach_end(g.z, kz); ++z)
-        add_plane(channel * g.z.size + z, s_.z[z].w[kz - s_.z[z].cell], plane);
   }
 
   void add_plane(int64_t from, T weight, T* plane) const {

@@ -114,7 +114,7 @@ template <typename T>
 struct ControlRows {
   int32_t stride;
   Scratch<T> line, rows;  // [Gx], [knots, stride]
-  T low = 0, high = 0;        // bounds of the field: a spline stays in the hull of its control points
+  T low = 0, high = 0;        // bounds of the field (not of a derivative): a spline stays in its control points' hull
 
   explicit ControlRows(const SplineRows<T>& s) : stride(s.stride), line(s.g.x.knots) {}
 
@@ -154,6 +154,10 @@ struct ControlRows {
     for (int32_t x = 0; x < s.g.x.cells(); ++x) {
       T p[4];
       cubic_coefficients(line[x], line[x + 1], line[x + 2], line[x + 3], p);
+      if (s.g.x.derivative > 0) {
+        differentiate_cubic(s.g.x.derivative, p);
+        for (T& power : p) power *= T(s.g.x.scale);
+      }
       for (int32_t i = s.begin[x]; i < s.begin[x + 1]; i += kPack)
         for (int32_t l = 0; l < kPack; ++l)
           out[i + l] = p[0] + t[i + l] * (p[1] + t[i + l] * (p[2] + t[i + l] * p[3]));

@@ -10,6 +10,7 @@
 #include "core/jacobian.h"
 #include "core/lattice_energy.h"
 #include "core/polynomial_tile.h"
+#include "core/spline_jacobian.h"
 #include "core/spline_tile.h"
 #include "core/transform_chain.h"
 #include "core/warp.h"
@@ -118,11 +119,13 @@ cudaError_t warp_backward(const Sampling& s, const S* grad, const S* image, cons
 template <typename T, typename D, typename S>
 cudaError_t spline_warp(const Sampling& s, const Lattice& g, const S* image, const D* c, S* out, cudaStream_t stream);
 
-// Images whose forces on their lattices, as many fields for each, are in memory at a time: one, or as many as make up
-// 64 MB of float32.
+// Examples whose forces, as many numbers for each, are in memory at a time: one, or as many as make up 64 MB of float32.
+inline int64_t images_at_a_time(int64_t images, int64_t forces) {
+  const int64_t fit = (int64_t(1) << 24) / (forces ? forces : 1);
+  return fit < 1 ? 1 : fit < images ? fit : images;
+}
 inline int64_t images_at_a_time(const Sampling& s, int64_t fields) {
-  const int64_t forces = fields * s.voxels(), fit = (int64_t(1) << 24) / (forces ? forces : 1);
-  return fit < 1 ? 1 : fit < s.images ? fit : s.images;
+  return images_at_a_time(s.images, fields * s.voxels());
 }
 
 // images: image_workspace; forces: axes * voxels of images_at_a_time; partials: adjoint_workspace of those axes.
@@ -153,5 +156,31 @@ using ChainWorkspace = SplineWarpWorkspace<T>;
 template <typename T, typename S>
 cudaError_t transform_chain_backward(const Chain<T, S>& chain, const S* grad, const ChainGradients<S>& to,
                                      const ChainWorkspace<T>& workspace, cudaStream_t stream);
+
+template <typename T, typename S, int kAxes>
+cudaError_t spline_jacobian_determinant(const SplineSlopes<kAxes>& slopes, int64_t examples, const S* c, S* out,
+                                        cudaStream_t stream);
+
+// forces: axes * voxels of images_at_a_time; along: for every axis, the lattices of those; partials: adjoint_workspace
+// of those axes; tiles: folding_workspace.
+template <typename T>
+struct SlopeWorkspace {
+  T *forces, *along, *partials;
+  double* tiles;
+};
+
+template <typename T, typename S, int kAxes>
+cudaError_t spline_jacobian_gradient(const SplineSlopes<kAxes>& slopes, int64_t examples, const S* grad, const S* c,
+                                     S* gradient, const SlopeWorkspace<T>& workspace, cudaStream_t stream);
+
+// Sums over the tiles of every example, one float64 each.
+template <typename T>
+int64_t folding_workspace(const Lattice& g, int64_t examples);
+
+// The gradient is null where not wanted, and so are then all of the workspace but `tiles`.
+template <typename T, typename S, int kAxes>
+cudaError_t spline_folding_penalty(const SplineSlopes<kAxes>& slopes, int64_t examples, double threshold, const S* c,
+                                   double* penalty, T* gradient, const SlopeWorkspace<T>& workspace,
+                                   cudaStream_t stream);
 
 }  // namespace medadv::cuda

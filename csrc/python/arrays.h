@@ -56,6 +56,12 @@ inline std::vector<double> padded_sizes(std::vector<double> voxel_size) {
   return voxel_size;
 }
 
+// The lattice of a derivative: its order along every axis, per unit of length.
+inline Lattice differentiated(const Lattice& g, std::vector<int32_t> derivative, std::vector<double> voxel_size) {
+  derivative.insert(derivative.begin(), 3 - derivative.size(), 0);
+  return g.differentiated(derivative.data(), padded_sizes(std::move(voxel_size)).data());
+}
+
 inline Sampling sampling_over(const std::vector<int64_t>& size, int64_t channels, int interpolation, int padding) {
   if (size.size() < 2 || size.size() > 3) throw py::value_error("an image must have 2 or 3 axes");
   const size_t axes = size.size();

@@ -31,6 +31,7 @@ PYBIND11_MODULE(_core, m, pybind11::mod_gil_not_used()) {
   auto definitions = m.def_submodule("definitions", "The operators as plain loops over float64 NumPy arrays.");
   define_polynomials(definitions);
   define_splines(definitions);
+  define_spline_jacobians(definitions);
   define_dense_fields(definitions);
   define_warps(definitions);
   define_tiles(definitions);

@@ -8,6 +8,7 @@ namespace medadv {
 
 void define_polynomials(pybind11::module_& m);
 void define_splines(pybind11::module_& m);
+void define_spline_jacobians(pybind11::module_& m);
 void define_dense_fields(pybind11::module_& m);
 void define_warps(pybind11::module_& m);
 void define_tiles(pybind11::module_& m);

@@ -1,8 +1,10 @@
 // The tiles of the CUDA kernels, run on the host.
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "core/bias_field.h"
+#include "core/spline_jacobian_tile.h"
 #include "core/warp_tile.h"
 #include "python/definitions.h"
 #include "python/tiles.h"
@@ -91,7 +93,96 @@ Images<T> tiled_spline_warp(const Images<T>& image, const Images<T>& lattice, in
 }
 
 template <typename T>
+Images<T> tiled_spline_derivative(const Images<T>& lattice, const std::vector<int64_t>& size,
+                                  const std::vector<int32_t>& derivative, const std::vector<double>& voxel_size,
+                                  uint32_t seed) {
+  const std::vector<int64_t> knots(lattice.shape() + 1, lattice.shape() + lattice.ndim());
+  const Lattice g = differentiated(lattice_over(size, knots), derivative, voxel_size);
+  const Tiling<T> tiling = tiling_over<T>(g);
+  std::vector<int64_t> shape(size);
+  shape.insert(shape.begin(), lattice.shape(0));
+  Images<T> out(shape);
+  const FieldVoxel<T, T> voxel{out.mutable_data(), quads_aligned(g.x.size, out.data())};
+  for_each_tile(tiling, lattice.shape(0) * g.z.size, [&](const TileIndex& tile) {
+    const auto memory = undefined_memory<TileForward<T>>();
+    memory->run(HostTeam<kTileThreads>{seed}, tiling, tile, int32_t(tile.plane % g.z.size),
+                lattice.data() + tile.plane / g.z.size * g.knots(), voxel);
+  });
+  return out;
+}
+
+template <typename T>
+Images<T> tiled_spline_derivative_adjoint(const Images<T>& grad, const std::vector<int64_t>& knots,
+                                          const std::vector<int32_t>& derivative,
+                                          const std::vector<double>& voxel_size, uint32_t seed) {
+  const std::vector<int64_t> size(grad.shape() + 1, grad.shape() + grad.ndim());
+  const Lattice g = differentiated(lattice_over(size, knots), derivative, voxel_size);
+  const Tiling<T> tiling = tiling_over<T>(g);
+  std::vector<int64_t> shape(knots);
+  shape.insert(shape.begin(), grad.shape(0));
+  Images<T> grad_c(shape);
+  std::vector<T> partial(size_t(tiling.partials(grad.shape(0) * g.z.size)));
+  const FieldForce<T, T> force{grad.data(), quads_aligned(g.x.size, grad.data())};
+  for_each_tile(tiling, grad.shape(0) * g.z.size, [&](const TileIndex& tile) {
+    const auto memory = undefined_memory<TileBackward<T>>();
+    memory->run(HostTeam<kTileThreads>{seed}, tiling, tile, int32_t(tile.plane % g.z.size),
+                static_cast<const T*>(nullptr), force,
+                &partial[size_t(tiling.partial_of(tile.plane, tile.y, tile.x))]);
+  });
+  const GatherKnot<T, T> gather{tiling, {grad.shape(0), 1}, partial.data(), grad_c.mutable_data()};
+  for (int32_t n = 0; n < int32_t(grad.shape(0)); ++n)
+    for_each(g.z, g.y, g.x, &Axis::knots, [&, n](int64_t, int32_t z, int32_t y, int32_t x) {
+      T sum[kGatherThreads];
+      std::memset(sum, 0xff, sizeof sum);
+      gather.run(HostTeam<kGatherThreads>{seed}, sum, KnotIndex{n, z, y, x});
+    });
+  return grad_c;
+}
+
+// The determinants [*S] of a lattice [D, *G], the sum of the squares of what they lack to the threshold, and the forces
+// of the penalty on the derivatives along `axis`, [D, *S]. Also of lattices too fine for tiles.
+template <typename T>
+std::tuple<Images<T>, double, Images<T>> tiled_spline_jacobian(const Images<T>& lattice,
+                                                               const std::vector<int64_t>& size,
+                                                               const std::vector<double>& voxel_size,
+                                                               double threshold, int axis, uint32_t seed) {
+  const std::vector<int64_t> knots(lattice.shape() + 1, lattice.shape() + lattice.ndim());
+  const Lattice g = lattice_over(size, knots);
+  const Tiling<T> tiling(g);
+  std::vector<int64_t> shape(size);
+  Images<T> determinants(shape);
+  shape.insert(shape.begin(), int64_t(size.size()));
+  Images<T> forces(shape);
+  double sum = 0;
+  const auto run = [&]<int kAxes>() {
+    using D = Deformation<T, kAxes>;
+    const SplineSlopes<kAxes> slopes(g, padded_sizes(voxel_size).data());
+    const SlopeDeterminant<T> determinant{g.voxels(), determinants.mutable_data()};
+    const FoldingSlopeForces<T, kAxes> folding{{g.voxels(), axis, forces.mutable_data()}, T(threshold)};
+    for_each_tile(tiling, g.z.size, [&](const TileIndex& tile) {
+      const auto memory = undefined_memory<TileSlopes<T, kAxes>>();
+      memory->run(HostTeam<kTileThreads>{seed}, tiling, slopes, tile, 0, int32_t(tile.plane), lattice.data(),
+                  [&](int, int64_t example, int64_t at, const D& d) {
+                    determinant(example, at, d);
+                    sum += double(folding(example, at, d));
+                  });
+    });
+  };
+  size.size() == 2 ? run.template operator()<2>() : run.template operator()<3>();
+  return {determinants, sum, forces};
+}
+
+template <typename T>
 void define_tiled(py::module_& m) {
+  m.def("tiled_spline_derivative", &tiled_spline_derivative<T>, py::arg("lattice").noconvert(), py::arg("size"),
+        py::arg("derivative"), py::arg("voxel_size"), py::arg("seed") = 0,
+        "A derivative of the fields of [K, *G] as the CUDA kernel computes it, run on the host.");
+  m.def("tiled_spline_derivative_adjoint", &tiled_spline_derivative_adjoint<T>, py::arg("grad").noconvert(),
+        py::arg("knots"), py::arg("derivative"), py::arg("voxel_size"), py::arg("seed") = 0,
+        "Its adjoint, as the CUDA kernels compute it, run on the host.");
+  m.def("tiled_spline_jacobian", &tiled_spline_jacobian<T>, py::arg("lattice").noconvert(), py::arg("size"),
+        py::arg("voxel_size"), py::arg("threshold"), py::arg("axis"), py::arg("seed") = 0,
+        "Determinants, folding and its forces along an axis, as the CUDA kernels compute them, run on the host.");
   m.def("tiled_spline_warp", &tiled_spline_warp<T>, py::arg("image").noconvert(), py::arg("lattice").noconvert(),
         py::arg("interpolation"), py::arg("padding"), py::arg("seed") = 0,
         "spline_warp of [C, *S] as the CUDA kernel computes it, run on the host.");

@@ -168,6 +168,48 @@ struct Cuda {
     STD_CUDA_CHECK(cuda::jacobian_gradient(device(stencil), examples, device(force), device(gradient), scope.stream));
   }
 
+  template <typename T, typename S, int kAxes>
+  static void spline_jacobian_determinant(const Scope& scope, const SplineSlopes<kAxes>& slopes, int64_t examples,
+                                          const S* c, S* out) {
+    STD_CUDA_CHECK((cuda::spline_jacobian_determinant<T>(slopes, examples, device(c), device(out), scope.stream)));
+  }
+
+  // Workspace of gradients to the lattices of `examples`; of none, nothing.
+  template <typename T>
+  struct SlopeTensors {
+    Tensor forces, along, partials;
+
+    template <int kAxes>
+    SlopeTensors(const Scope& scope, const SplineSlopes<kAxes>& slopes, int64_t examples) {
+      const int64_t fields = cuda::images_at_a_time(examples, kAxes * slopes.voxels()) * (examples ? kAxes : 0);
+      forces = scope.workspace<T>(fields * slopes.voxels());
+      along = scope.workspace<T>(kAxes * fields * slopes.knots());
+      partials = scope.workspace<T>(cuda::adjoint_workspace<T>(slopes.along[0], fields));
+    }
+
+    cuda::SlopeWorkspace<T> pointers(double* tiles) {
+      return {forces.mutable_data_ptr<T>(), along.mutable_data_ptr<T>(), partials.mutable_data_ptr<T>(), tiles};
+    }
+  };
+
+  template <typename T, typename S, int kAxes>
+  static void spline_jacobian_gradient(const Scope& scope, const SplineSlopes<kAxes>& slopes, int64_t examples,
+                                       const S* grad, const S* c, S* gradient) {
+    SlopeTensors<T> workspace(scope, slopes, examples);
+    STD_CUDA_CHECK((cuda::spline_jacobian_gradient<T>(slopes, examples, device(grad), device(c), device(gradient),
+                                                      workspace.pointers(nullptr), scope.stream)));
+  }
+
+  template <typename T, typename S, int kAxes>
+  static void spline_folding_penalty(const Scope& scope, const SplineSlopes<kAxes>& slopes, int64_t examples,
+                                     double threshold, const S* c, double* penalty, T* gradient) {
+    SlopeTensors<T> workspace(scope, slopes, gradient ? examples : 0);
+    Tensor tiles = scope.workspace<double>(cuda::folding_workspace<T>(slopes.along[0], examples));
+    STD_CUDA_CHECK((cuda::spline_folding_penalty<T>(slopes, examples, threshold, device(c), penalty, gradient,
+                                                    workspace.pointers(tiles.mutable_data_ptr<double>()),
+                                                    scope.stream)));
+  }
+
   template <typename T, typename D, typename S>
   static void warp(const Scope& scope, const Sampling& s, const S* x, const D* displacement, S* out) {
     STD_CUDA_CHECK((cuda::warp<T>(s, device(x), device(displacement), device(out), scope.stream)));

@@ -14,6 +14,8 @@ STABLE_TORCH_LIBRARY(medadv, m) {
         " int[] grid, int degree, int basis, int warp, bool to_weights) -> (Tensor, Tensor)");
   m.def("spline_field(Tensor lattice, int[] size) -> Tensor");
   m.def("spline_field_adjoint(Tensor grad, int[] knots) -> Tensor");
+  m.def("spline_derivative(Tensor lattice, int[] size, int[] derivative, float[] voxel_size) -> Tensor");
+  m.def("spline_derivative_adjoint(Tensor grad, int[] knots, int[] derivative, float[] voxel_size) -> Tensor");
   m.def("gaussian_blur(Tensor image, float[] sigma, int padding, float truncate) -> Tensor");
   m.def("gaussian_blur_adjoint(Tensor grad, float[] sigma, int padding, float truncate) -> Tensor");
   m.def("bending_energy(Tensor lattice, float[] spacing) -> (Tensor, Tensor)");
@@ -28,6 +30,11 @@ STABLE_TORCH_LIBRARY(medadv, m) {
   m.def("jacobian_determinant_backward(Tensor grad, Tensor displacement, float[] voxel_size) -> Tensor");
   m.def("folding_penalty(Tensor displacement, float[] voxel_size, float threshold) -> Tensor");
   m.def("folding_penalty_backward(Tensor grad, Tensor displacement, float[] voxel_size, float threshold) -> Tensor");
+  m.def("spline_jacobian_determinant(Tensor lattice, int[] size, float[] voxel_size) -> Tensor");
+  m.def("spline_jacobian_determinant_backward(Tensor grad, Tensor lattice, float[] voxel_size) -> Tensor");
+  m.def("spline_folding_penalty(Tensor lattice, int[] size, float[] voxel_size, float threshold) -> Tensor");
+  m.def("spline_folding_penalty_gradient(Tensor lattice, int[] size, float[] voxel_size, float threshold)"
+        " -> (Tensor, Tensor)");
   // interpolation: 0 nearest, 1 linear, 2 cubic; padding: 0 zeros, 1 border, 2 reflection.
   m.def("warp(Tensor image, Tensor displacement, int interpolation, int padding) -> Tensor");
   m.def("warp_backward(Tensor grad, Tensor image, Tensor displacement, int interpolation, int padding)"

@@ -8,6 +8,7 @@
 #include "torch/lattice_energy.h"
 #include "torch/polynomial_bias_field.h"
 #include "torch/spline_field.h"
+#include "torch/spline_jacobian.h"
 #include "torch/spline_warp.h"
 #include "torch/transform_chain.h"
 #include "torch/warp.h"
@@ -25,6 +26,8 @@ void register_operators(Library& m) {
          TORCH_BOX(&polynomial_bias_field_parameters_backward<Backend>));
   m.impl("spline_field", TORCH_BOX(&spline_field<Backend>));
   m.impl("spline_field_adjoint", TORCH_BOX(&spline_field_adjoint<Backend>));
+  m.impl("spline_derivative", TORCH_BOX(&spline_derivative<Backend>));
+  m.impl("spline_derivative_adjoint", TORCH_BOX(&spline_derivative_adjoint<Backend>));
   m.impl("gaussian_blur", TORCH_BOX(&gaussian_blur<Backend>));
   m.impl("gaussian_blur_adjoint", TORCH_BOX(&gaussian_blur_adjoint<Backend>));
   m.impl("bending_energy", TORCH_BOX(&bending_energy<Backend>));
@@ -39,6 +42,10 @@ void register_operators(Library& m) {
   m.impl("jacobian_determinant_backward", TORCH_BOX(&jacobian_determinant_backward<Backend>));
   m.impl("folding_penalty", TORCH_BOX(&folding_penalty<Backend>));
   m.impl("folding_penalty_backward", TORCH_BOX(&folding_penalty_backward<Backend>));
+  m.impl("spline_jacobian_determinant", TORCH_BOX(&spline_jacobian_determinant<Backend>));
+  m.impl("spline_jacobian_determinant_backward", TORCH_BOX(&spline_jacobian_determinant_backward<Backend>));
+  m.impl("spline_folding_penalty", TORCH_BOX(&spline_folding_penalty<Backend>));
+  m.impl("spline_folding_penalty_gradient", TORCH_BOX(&spline_folding_penalty_gradient<Backend>));
   m.impl("warp", TORCH_BOX(&warp<Backend>));
   m.impl("warp_backward", TORCH_BOX(&warp_backward<Backend>));
   m.impl("warp_displacement_backward", TORCH_BOX(&warp_displacement_backward<Backend>));

@@ -10,6 +10,17 @@ Array: TypeAlias = NDArray[np.float64]
 
 def spline_field(lattice: Array, size: Sequence[int]) -> Array: ...
 def spline_field_adjoint(grad: Array, knots: Sequence[int]) -> Array: ...
+def spline_derivative(
+    lattice: Array, size: Sequence[int], derivative: Sequence[int], voxel_size: Sequence[float]
+) -> Array: ...
+def spline_derivative_adjoint(
+    grad: Array, knots: Sequence[int], derivative: Sequence[int], voxel_size: Sequence[float]
+) -> Array: ...
+def spline_jacobian_determinant(lattice: Array, size: Sequence[int], voxel_size: Sequence[float]) -> Array: ...
+def spline_jacobian_determinant_backward(grad: Array, lattice: Array, voxel_size: Sequence[float]) -> Array: ...
+def spline_folding_penalty(
+    lattice: Array, size: Sequence[int], voxel_size: Sequence[float], threshold: float
+) -> tuple[float, Array]: ...
 def bias_field(image: Array, lattice: Array) -> Array: ...
 def polynomial_bias_field(
     image: Array, coefficients: Array, weights: Array, grid: Sequence[int], degree: int, basis: int, warp: int
@@ -116,3 +127,25 @@ def tiled_transform_chain_gradients(
 ) -> tuple[
     NDArray[np.floating], NDArray[np.floating] | None, NDArray[np.floating] | None, NDArray[np.floating] | None
 ]: ...
+def tiled_spline_derivative(
+    lattice: NDArray[np.floating],
+    size: Sequence[int],
+    derivative: Sequence[int],
+    voxel_size: Sequence[float],
+    seed: int = 0,
+) -> NDArray[np.floating]: ...
+def tiled_spline_derivative_adjoint(
+    grad: NDArray[np.floating],
+    knots: Sequence[int],
+    derivative: Sequence[int],
+    voxel_size: Sequence[float],
+    seed: int = 0,
+) -> NDArray[np.floating]: ...
+def tiled_spline_jacobian(
+    lattice: NDArray[np.floating],
+    size: Sequence[int],
+    voxel_size: Sequence[float],
+    threshold: float,
+    axis: int,
+    seed: int = 0,
+) -> tuple[NDArray[np.floating], float, NDArray[np.floating]]: ...

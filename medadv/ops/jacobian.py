@@ -7,6 +7,7 @@ afterwards: 1 where nothing changes, below 1 where tissue shrinks, and not posit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,61 +16,88 @@ from torch import Tensor
 from torch.library import register_autograd, register_fake
 
 from medadv._lattice import per_axis
+from medadv.ops._deformation import Map, determinant_curvature, penalty_curvature
 from medadv.ops._registration import (
     check_tensor,
     contiguous_like,
     register_batching,
     register_float32_autocast,
 )
+from medadv.ops.spline_jacobian import lattice_determinant, lattice_folding
 
 
-def jacobian_determinant(displacement: Tensor, voxel_size: float | Sequence[float] = 1.0) -> Tensor:
-    """Compute the Jacobian determinant of ``x -> x + u(x)`` for a dense displacement u.
+def jacobian_determinant(
+    displacement: Tensor, size: Sequence[int] | None = None, voxel_size: float | Sequence[float] = 1.0
+) -> Tensor:
+    """Compute the Jacobian determinant ``det(I + du/dx)`` of ``x -> x + u(x)``.
 
-    ``det(I + du/dx)`` by forward differences, one value per cell between 2 x 2 (x 2) voxels: there is one cell less
-    than voxels along every axis, because the last voxel has no neighbour to form a difference with.
+    With ``size``, ``displacement`` is a B-spline lattice; derivatives of the spline are exact, and there is one
+    determinant per voxel. Without, it is a dense field: forward differences give one determinant per cell between
+    2 x 2 (x 2) voxels, one cell less than voxels along every axis, because the last voxel has no neighbour to form a
+    difference with.
 
     Args:
-        displacement: ``[N, 2, H, W]`` or ``[N, 3, D, H, W]``, components in the order of the axes; float16, bfloat16,
+        displacement: ``[N, 2, Gy, Gx]`` or ``[N, 3, Gz, Gy, Gx]`` control points, at least 4 along every axis; or
+            ``[N, 2, H, W]`` or ``[N, 3, D, H, W]`` voxels. Components in the order of the axes; float16, bfloat16,
             float32 or float64 (half types are computed in float32).
+        size: Of a lattice: ``[H, W]`` or ``[D, H, W]``, voxels of the image that it spans, at least 2 along every
+            axis. None for a dense field.
         voxel_size: Length of a voxel in the unit of the displacement, one number or one per axis; 1 for a
             displacement in voxels.
 
     Returns:
-        ``[N, (D - 1,) H - 1, W - 1]``, of the displacement's dtype. Differentiable to any order.
+        Of a lattice ``[N, *size]``, of a dense field ``[N, (D - 1,) H - 1, W - 1]``; of the displacement's dtype.
+        Differentiable to any order; the same bits for any number of threads.
 
     Raises:
-        TypeError: ``displacement`` is not a tensor.
-        ValueError: As many components as axes are expected, and positive voxel sizes.
+        TypeError: ``displacement`` is not a tensor, or ``size`` a number.
+        ValueError: As many components as axes are expected, an axis of a lattice's image of at least two voxels, and
+            positive voxel sizes.
 
     Example:
         >>> import torch
         >>> grow = 0.5 * torch.arange(4.0).expand(1, 1, 3, 4)  # stretches the width by a half
         >>> jacobian_determinant(torch.cat([torch.zeros_like(grow), grow], 1))[0, 0]
         tensor([1.5000, 1.5000, 1.5000])
+        >>> grow = torch.arange(4.0).expand(1, 1, 4, 4)  # 1 per cell, and the lattice has one cell
+        >>> jacobian_determinant(torch.cat([torch.zeros_like(grow), grow], 1), size=(2, 3))[0, 0]
+        tensor([1.5000, 1.5000, 1.5000])
     """
+    if size is not None:
+        return lattice_determinant(displacement, size, voxel_size)
     check_tensor("jacobian_determinant", "displacement", displacement)
     out: Tensor = torch.ops.medadv.jacobian_determinant(displacement, per_axis(voxel_size, displacement.dim() - 2))
     return out
 
 
-def folding_penalty(displacement: Tensor, voxel_size: float | Sequence[float] = 1.0, threshold: float = 0.01) -> Tensor:
+def folding_penalty(
+    displacement: Tensor,
+    size: Sequence[int] | None = None,
+    voxel_size: float | Sequence[float] = 1.0,
+    threshold: float = 0.01,
+) -> Tensor:
     """Penalise a deformation where it folds, or nearly does: the mean of ``max(threshold - det, 0)^2``.
 
-    The determinants are those of :func:`jacobian_determinant`; none is stored.
+    The determinants are those of :func:`jacobian_determinant`; none is stored. Of a lattice, penalty and gradient
+    come from one pass, which skips what has no force: where nothing folds, the gradient costs next to nothing.
 
     Args:
-        displacement: ``[N, 2, H, W]`` or ``[N, 3, D, H, W]``, as for :func:`jacobian_determinant`.
+        displacement: Control points of a lattice, or voxels of a dense field, as for :func:`jacobian_determinant`.
+        size: Of a lattice: ``[H, W]`` or ``[D, H, W]``, voxels of the image that it spans, at least 2 along every
+            axis. None for a dense field.
         voxel_size: Length of a voxel in the unit of the displacement, one number or one per axis.
         threshold: Determinants below it are penalised.
 
     Returns:
-        ``[N]``, means over the cells of each example, 0 where there is none; float64 for a float64 displacement, else
-        float32. Differentiable to any order; the same bits for any number of threads.
+        ``[N]``, means over the voxels (of a dense field: the cells) of each example, 0 where there is none; float64
+        for a float64 displacement, else float32. Differentiable to any order; the same bits for any number of
+        threads. On CUDA the gradient to a lattice takes the memory of one image's displacement, or 64 MB if that is
+        more.
 
     Raises:
-        TypeError: ``displacement`` is not a tensor.
-        ValueError: As many components as axes are expected, positive voxel sizes, and a finite threshold.
+        TypeError: ``displacement`` is not a tensor, or ``size`` a number.
+        ValueError: As many components as axes are expected, an axis of a lattice's image of at least two voxels,
+            positive voxel sizes, and a finite threshold.
 
     Example:
         >>> import torch
@@ -77,9 +105,12 @@ def folding_penalty(displacement: Tensor, voxel_size: float | Sequence[float] = 
         >>> folding_penalty(torch.cat([torch.zeros_like(mirror), mirror], 1), threshold=0.0)
         tensor([1.])
     """
-    check_tensor("folding_penalty", "displacement", displacement)
-    lengths = per_axis(voxel_size, displacement.dim() - 2)
-    penalty: Tensor = torch.ops.medadv.folding_penalty(displacement, lengths, float(threshold))
+    if size is not None:
+        penalty = lattice_folding(displacement, size, voxel_size, threshold)
+    else:
+        check_tensor("folding_penalty", "displacement", displacement)
+        lengths = per_axis(voxel_size, displacement.dim() - 2)
+        penalty = torch.ops.medadv.folding_penalty(displacement, lengths, float(threshold))
     return penalty if displacement.dtype == torch.float64 else penalty.float()
 
 
@@ -119,11 +150,6 @@ def _penalty_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
     return torch.ops.medadv.folding_penalty_backward(grad, u, *ctx.settings), None, None
 
 
-# Second derivatives, in plain torch: rarely asked for, and differentiable further that way. With G = I + du/dx, cof
-# its cofactors and ' the derivative along a cotangent v, the determinant changes by
-#   det' = <cof(G), dv/dx>,    and the gradient r cof(G) to G by    r cof'(G).
-
-
 def _slopes(u: Tensor, voxel_size: Sequence[float]) -> Tensor:
     """Forward differences of every component along every axis, ``[N, component, axis, *cells]``."""
     axes = range(2, u.dim())
@@ -147,58 +173,24 @@ def _slopes_adjoint(forces: Tensor, voxel_size: Sequence[float]) -> Tensor:
         padding = [p for a in reversed(range(axes)) for p in ((1, 0) if a == axis else (0, 1))]
         return F.pad(values, padding)
 
-    per_axis = [forces[:, :, axis] / voxel_size[axis] for axis in range(axes)]
-    return sum((placed(f, axis) - placed(f, None) for axis, f in enumerate(per_axis)), torch.zeros(()).to(forces))
+    scaled = [forces[:, :, axis] / voxel_size[axis] for axis in range(axes)]
+    return sum((placed(f, axis) - placed(f, None) for axis, f in enumerate(scaled)), torch.zeros(()).to(forces))
 
 
-def _identity(slopes: Tensor) -> Tensor:
-    axes = slopes.shape[1]
-    return torch.eye(axes).to(slopes).reshape(1, axes, axes, *[1] * axes)
-
-
-def _cofactors(g: Tensor) -> Tensor:
-    if g.shape[1] == 2:
-        (a, b), (c, d) = (g[:, row].unbind(1) for row in range(2))
-        return torch.stack([torch.stack([d, -c], 1), torch.stack([-b, a], 1)], 1)
-    return torch.stack([torch.linalg.cross(g[:, (row + 1) % 3], g[:, (row + 2) % 3], dim=1) for row in range(3)], 1)
-
-
-def _cofactors_along(g: Tensor, w: Tensor) -> Tensor:
-    """The derivative of the cofactors of g along w."""
-    if g.shape[1] == 2:
-        return _cofactors(w)
-    rows = []
-    for row in range(3):
-        a, b = (row + 1) % 3, (row + 2) % 3
-        rows.append(torch.linalg.cross(w[:, a], g[:, b], dim=1) + torch.linalg.cross(g[:, a], w[:, b], dim=1))
-    return torch.stack(rows, 1)
+def _maps(voxel_size: Sequence[float]) -> tuple[Map, Map]:
+    return partial(_slopes, voxel_size=voxel_size), partial(_slopes_adjoint, voxel_size=voxel_size)
 
 
 def _determinant_backward_backward(ctx: Any, v: Tensor) -> tuple[Tensor, Tensor, None]:
     grad, u = ctx.saved_tensors
     (voxel_size,) = ctx.settings
-    du, dv = _slopes(u, voxel_size), _slopes(v, voxel_size)
-    g = du + _identity(du)
-    change = (_cofactors(g) * dv).sum((1, 2))
-    return change, _slopes_adjoint(grad[:, None, None] * _cofactors_along(g, dv), voxel_size), None
+    return *determinant_curvature(v, grad, u, *_maps(voxel_size)), None
 
 
 def _penalty_backward_backward(ctx: Any, v: Tensor) -> tuple[Tensor, Tensor, None, None]:
-    """Of ``scale * J^T r`` with r the derivative of the penalty by the determinants."""
     scale, u = ctx.saved_tensors
     voxel_size, threshold = ctx.settings
-    du, dv = _slopes(u, voxel_size), _slopes(v, voxel_size)
-    g = du + _identity(du)
-    cofactors = _cofactors(g)
-    determinant = (cofactors[:, 0] * g[:, 0]).sum(1)
-    change = (cofactors * dv).sum((1, 2))
-    weight = 2.0 / max(determinant[0].numel() if len(determinant) else 0, 1)
-    r = -weight * (threshold - determinant).clamp(min=0)
-    d_scale = (r * change).flatten(1).sum(1, dtype=torch.float64)
-    second = weight * (determinant < threshold).to(r.dtype) * change
-    forces = second[:, None, None] * cofactors + r[:, None, None] * _cofactors_along(g, dv)
-    scaled = scale.to(forces.dtype).reshape(-1, *[1] * (forces.dim() - 1)) * forces
-    return d_scale, _slopes_adjoint(scaled, voxel_size), None, None
+    return *penalty_curvature(v, scale, u, threshold, *_maps(voxel_size)), None, None
 
 
 register_autograd("medadv::jacobian_determinant", _determinant_backward, setup_context=_keep)

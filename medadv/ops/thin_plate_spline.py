@@ -1,7 +1,7 @@
 """Weights of thin-plate splines through the points of a regular grid, see csrc/core/thin_plate_spline.h.
 
-The linear system depends on the shape of the grid alone: it is solved once, in float64, and a spline's weights are then a
-small matrix product of the values at its control points.
+The linear system depends on the shape of the grid alone: it is solved once, in float64, and a spline's weights are then
+a small matrix product of the values at its control points.
 """
 
 from __future__ import annotations

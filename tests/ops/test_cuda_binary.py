@@ -21,6 +21,8 @@ MAX_REGISTERS = {
     "for_each_kernel": 128,
     "tile_warp_kernel": 255,
     "tile_chain_kernel": 255,
+    "tile_slopes_kernel": 128,
+    "tile_slopes_sum_kernel": 128,
     "lattice_gradient_kernel": 128,
     "energy_kernel": 128,
     "polynomial_forward_kernel": 128,

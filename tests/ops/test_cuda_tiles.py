@@ -124,3 +124,64 @@ def test_chaining_tiles_match_the_definition(image_shape, motion, gain, per_chan
             assert g is None
         else:
             np.testing.assert_allclose(g, want, rtol=0, atol=tolerance * (np.abs(want).max() + 1))
+
+
+# The last two lattices are too fine for tiles, which derivatives of fields refuse and Jacobians do without.
+SLOPES = [
+    ((4, 4), (5, 7)),
+    ((9, 12), (70, 300)),
+    ((4, 9), (33, 130)),
+    ((4, 5, 11), (3, 37, 132)),
+    ((5, 4, 6), (4, 17, 20)),
+    ((60, 60), (64, 64)),
+    ((4, 30, 4), (3, 33, 9)),
+]
+
+
+def differentiated(lattice, size, derivative, voxel_size):
+    field = splines.spline_field(torch.tensor(lattice)[None], size, derivative)[0]
+    for n, k, d, h in zip(size, lattice.shape[1:], derivative, voxel_size, strict=True):
+        field = field * ((k - 3) / ((n - 1) * h)) ** d
+    return field.numpy()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 77])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("knots", "size"), SLOPES[:-2], ids=str)
+def test_tiles_of_derivatives_match_the_dense_definition(knots, size, dtype, seed):
+    rng = np.random.default_rng(0)
+    lattice = rng.uniform(-1, 1, (2, *knots)).astype(dtype)
+    grad = rng.uniform(-1, 1, (2, *size)).astype(dtype)
+    voxel_size, tolerance = [0.5, 2.0, 1.5][: len(size)], {np.float32: 4e-6, np.float64: 1e-12}[dtype]
+    for derivative in ([0] * (len(size) - 1) + [1], [1] + [0] * (len(size) - 2) + [1], [0] * (len(size) - 2) + [2, 0]):
+        expected = differentiated(lattice, size, derivative, voxel_size)
+        out = definitions.tiled_spline_derivative(lattice, size, derivative, voxel_size, seed)
+        np.testing.assert_allclose(out, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+        adjoint = definitions.tiled_spline_derivative_adjoint(grad, knots, derivative, voxel_size, seed)
+        for k in range(2):
+            expected = definitions.spline_derivative_adjoint(grad[k].astype(float), knots, derivative, voxel_size)
+            np.testing.assert_allclose(adjoint[k], expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("seed", [0, 1, 77])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("knots", "size"), SLOPES, ids=str)
+def test_tiles_of_jacobians_match_the_dense_definition(knots, size, dtype, seed):
+    axes, threshold = len(size), 0.7
+    rng = np.random.default_rng(0)
+    spacing = [(n - 1) / (k - 3) for n, k in zip(size, knots, strict=True)]
+    lattice = (rng.uniform(-1, 1, (axes, *knots)) * min(spacing)).astype(dtype)
+    voxel_size = [0.5, 2.0, 1.5][:axes]
+    order = np.eye(axes, dtype=int).tolist()
+    slopes = np.stack([differentiated(lattice, size, order[a], voxel_size) for a in range(axes)], 1)
+    matrix = np.moveaxis(slopes, (0, 1), (-2, -1)) + np.eye(axes)
+    expected = np.linalg.det(matrix)
+    shortfall = np.maximum(threshold - expected, 0)
+    cofactors = np.moveaxis(expected[..., None, None] * np.linalg.inv(matrix).swapaxes(-1, -2), (-2, -1), (0, 1))
+    tolerance = {np.float32: 2e-5, np.float64: 1e-11}[dtype]
+    for axis in range(axes):
+        out, total, forces = definitions.tiled_spline_jacobian(lattice, size, voxel_size, threshold, axis, seed)
+        np.testing.assert_allclose(out, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+        np.testing.assert_allclose(total, (shortfall**2).sum(), rtol=tolerance)
+        wanted = -2 * shortfall / shortfall.size * cofactors[:, axis]
+        np.testing.assert_allclose(forces, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())

@@ -63,7 +63,7 @@ def penalty(displacement, voxel=1.0, threshold=0.01):
 @pytest.mark.parametrize(("shape", "voxel"), CASES, ids=str)
 def test_determinant_is_that_of_the_matrix(device, dtype, shape, voxel):
     u = sample(shape, dtype=dtype, device=device)
-    out = jacobian_determinant(u, voxel)
+    out = jacobian_determinant(u, voxel_size=voxel)
     assert out.dtype == dtype
     tolerance = TOLERANCE[dtype]
     torch.testing.assert_close(out.double().cpu(), determinant(u, voxel), rtol=tolerance, atol=10 * tolerance)
@@ -75,7 +75,7 @@ def test_gradient_of_the_determinant(device, dtype, shape, voxel):
     u = sample(shape, dtype=dtype, device=device).requires_grad_()
     exact = u.detach().double().cpu().requires_grad_()
     grad = sample([shape[0], *[n - 1 for n in shape[2:]]], dtype=dtype, device=device, seed=1)
-    (got,) = torch.autograd.grad(jacobian_determinant(u, voxel), u, grad)
+    (got,) = torch.autograd.grad(jacobian_determinant(u, voxel_size=voxel), u, grad)
     (expected,) = torch.autograd.grad(determinant(exact, voxel), exact, grad.double().cpu())
     tolerance = TOLERANCE[dtype]
     torch.testing.assert_close(got.double().cpu(), expected, rtol=tolerance, atol=20 * tolerance)
@@ -87,7 +87,7 @@ def test_gradient_of_the_determinant(device, dtype, shape, voxel):
 def test_penalty_and_its_gradient(device, dtype, shape, voxel, threshold):
     u = sample(shape, dtype=dtype, device=device).requires_grad_()
     exact = u.detach().double().cpu().requires_grad_()
-    value, expected = folding_penalty(u, voxel, threshold), penalty(exact, voxel, threshold)
+    value, expected = folding_penalty(u, voxel_size=voxel, threshold=threshold), penalty(exact, voxel, threshold)
     assert value.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     tolerance = 1e-12 if dtype == torch.float64 else 2e-5
     torch.testing.assert_close(value.double().cpu(), expected, rtol=tolerance, atol=tolerance)
@@ -104,7 +104,7 @@ def test_matches_the_cell_by_cell_definition(shape, voxel):
     h = lengths(voxel, shape)
     grad = sample([1, *[n - 1 for n in shape[2:]]], seed=1)
     np.testing.assert_allclose(
-        jacobian_determinant(u, voxel)[0].numpy(),
+        jacobian_determinant(u, voxel_size=voxel)[0].numpy(),
         definitions.jacobian_determinant(u[0].numpy(), h),
         rtol=1e-12,
         atol=1e-12,
@@ -117,7 +117,7 @@ def test_matches_the_cell_by_cell_definition(shape, voxel):
     )
     value, gradient = definitions.folding_penalty(u[0].numpy(), h, 0.3)
     (u,) = leaves([u])
-    got = folding_penalty(u, voxel, 0.3)
+    got = folding_penalty(u, voxel_size=voxel, threshold=0.3)
     np.testing.assert_allclose(got.item(), value, rtol=1e-12)
     np.testing.assert_allclose(torch.autograd.grad(got.sum(), u)[0][0].numpy(), gradient, rtol=1e-11, atol=1e-12)
 
@@ -134,9 +134,12 @@ def test_an_affine_map_has_one_determinant(seed, axes):
     )
     u = (torch.tensordot(matrix - torch.eye(axes), grid, 1))[None]
     expected = torch.linalg.det(matrix).expand(1, *[n - 1 for n in size])
-    torch.testing.assert_close(jacobian_determinant(u, h), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(jacobian_determinant(u, voxel_size=h), expected, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(
-        folding_penalty(u, h, 0.1)[0], (0.1 - expected[(0,) * (axes + 1)]).clamp(min=0) ** 2, rtol=1e-9, atol=1e-9
+        folding_penalty(u, voxel_size=h, threshold=0.1)[0],
+        (0.1 - expected[(0,) * (axes + 1)]).clamp(min=0) ** 2,
+        rtol=1e-9,
+        atol=1e-9,
     )
 
 
@@ -151,8 +154,8 @@ def test_no_penalty_and_no_gradient_where_nothing_folds(device):
 def test_first_and_second_derivatives(device, shape):
     u = sample(shape, device=device)
     h = [0.7, 1.5, 1.2][: len(shape) - 2]
-    check_gradients(lambda u: jacobian_determinant(u, h), [u])
-    check_gradients(lambda u: folding_penalty(u, h, 0.4), [u])
+    check_gradients(lambda u: jacobian_determinant(u, voxel_size=h), [u])
+    check_gradients(lambda u: folding_penalty(u, voxel_size=h, threshold=0.4), [u])
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 4, 5), (1, 3, 3, 4, 3)], ids=str)
@@ -231,18 +234,22 @@ def test_what_is_not_finite_is_not_hidden(device):
 
 @pytest.mark.parametrize("function", [jacobian_determinant, folding_penalty])
 @pytest.mark.parametrize(
-    ("args", "sentence"),
+    ("u", "voxel", "sentence"),
     [
-        ((sample((1, 3, 4, 4)),), "displacement must be \\[N, 2, H, W\\] or \\[N, 3, D, H, W\\], got \\[1, 3, 4, 4\\]"),
-        ((sample((2, 4, 4)),), "displacement must be"),
-        ((sample((1, 2, 4, 4)), (1.0,)), "one length per axis, 2, got 1"),
-        ((sample((1, 2, 4, 4)), 0.0), "voxel_size must be positive"),
-        ((sample((1, 2, 4, 4)).int(),), "float16, bfloat16, float32 or float64"),
+        (
+            sample((1, 3, 4, 4)),
+            1.0,
+            "displacement must be \\[N, 2, H, W\\] or \\[N, 3, D, H, W\\], got \\[1, 3, 4, 4\\]",
+        ),
+        (sample((2, 4, 4)), 1.0, "displacement must be"),
+        (sample((1, 2, 4, 4)), (1.0,), "one length per axis, 2, got 1"),
+        (sample((1, 2, 4, 4)), 0.0, "voxel_size must be positive"),
+        (sample((1, 2, 4, 4)).int(), 1.0, "float16, bfloat16, float32 or float64"),
     ],
 )
-def test_bad_arguments_get_one_sentence(function, args, sentence):
+def test_bad_arguments_get_one_sentence(function, u, voxel, sentence):
     with pytest.raises(ValueError, match=f"^{function.__name__}: .*{sentence}"):
-        function(*args)
+        function(u, voxel_size=voxel)
 
 
 def test_a_threshold_that_is_not_finite_is_refused():
