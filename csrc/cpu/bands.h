@@ -16,7 +16,7 @@ namespace medadv::cpu {
 template <typename S>
 void fetch_ahead(const S* row, int32_t width) {
 #if defined(__GNUC__)
-  constexpr int64_t kDistance = 2048, kLine = 64;  // bytes
+  constexpr int64_t kDistance = 4096, kLine = 64;  // bytes
   const char* next = reinterpret_cast<const char*>(row) + kDistance;
   for (int64_t at = 0; at < int64_t(sizeof(S)) * width; at += kLine) __builtin_prefetch(next + at);
 #endif
@@ -36,9 +36,10 @@ struct Bands {
   // Calls row(image, z, y) for the rows of a block.
   template <typename Row>
   void for_each_row(int64_t block, const Row& row) const {
-    const int64_t plane = block / bands;
+    const int64_t plane = block / bands, image = plane / size.z;
+    const int32_t z = int32_t(plane - image * size.z);
     const int32_t begin = int32_t(block % bands) * rows, end = std::min(begin + rows, size.y);
-    for (int32_t y = begin; y < end; ++y) row(plane / size.z, int32_t(plane % size.z), y);
+    for (int32_t y = begin; y < end; ++y) row(image, z, y);
   }
 };
 
@@ -46,16 +47,17 @@ struct Bands {
 template <typename T>
 class BlockSums {
  public:
-  BlockSums(const Bands& bands, int64_t images) : bands_(bands), partial_(bands.blocks(images)) {}
+  // width: of the columns that terms are summed in.
+  BlockSums(const Bands& bands, int32_t width, int64_t images)
+      : bands_(bands), width_(width), partial_(bands.blocks(images)) {}
 
-  // add_row(image, z, y, sum) adds the terms of a row to sum[0 ... W - 1].
-  template <typename AddRow>
-  void run(int64_t first, int64_t last, const AddRow& add_row) {
-    std::vector<T> column(bands_.size.x);
+  // add_block(block, sum) adds the terms of its rows to sum[0 ... width - 1].
+  template <typename AddBlock>
+  void run(int64_t first, int64_t last, const AddBlock& add_block) {
+    Scratch<T> column(width_);
     for (int64_t block = first; block < last; ++block) {
       std::fill(column.begin(), column.end(), T(0));
-      bands_.for_each_row(block,
-                          [&](int64_t image, int32_t z, int32_t y) { add_row(image, z, y, column.data()); });
+      add_block(block, column.data());
       partial_[block] = std::accumulate(column.begin(), column.end(), 0.0);
     }
   }
@@ -69,6 +71,7 @@ class BlockSums {
 
  private:
   Bands bands_;
+  int32_t width_;
   std::vector<double> partial_;  // of every block
 };
 

@@ -52,14 +52,18 @@ MEDADV_SIMD void determinant_row(const JacobianStencil<T, S, kAxes>& stencil, in
 }
 
 template <typename T, typename S, int kAxes>
-MEDADV_SIMD void add_folding(const JacobianStencil<T, S, kAxes>& stencil, T threshold, int64_t example, int32_t z,
-                             int32_t y, T* __restrict sum) {
-  const JacobianRow<T, S, kAxes> row(stencil, example, z, y);
-  MEDADV_INDEPENDENT
-  for (int32_t i = 0; i < stencil.size.x - 1; ++i) {
-    const T s = shortfall(threshold, row(i).determinant());
-    sum[i] += s * s;
-  }
+MEDADV_SIMD void add_folding(const JacobianStencil<T, S, kAxes>& stencil, const Bands& bands, int64_t block,
+                             T threshold, T* __restrict sum) {
+  bands.for_each_row(block, [&](int64_t example, int32_t z, int32_t y) {
+    fetch_components(stencil, example, z, y);
+    const JacobianRow<T, S, kAxes> row(stencil, example, z, y);
+    const int32_t last = stencil.size.x - 1;
+    MEDADV_INDEPENDENT
+    for (int32_t i = 0; i <= last; ++i) {
+      const T s = shortfall(threshold, row(i).determinant());
+      sum[i] += i < last ? s * s : T(0);
+    }
+  });
 }
 
 // The force of an objective on a cell, with what does not change along a row taken out.
@@ -123,10 +127,7 @@ void JacobianDeterminant<T, S, kAxes>::run(int64_t first, int64_t last) const {
 
 template <typename T, typename S, int kAxes>
 void FoldingPenalty<T, S, kAxes>::run(int64_t first, int64_t last) {
-  sums_.run(first, last, [&](int64_t example, int32_t z, int32_t y, T* sum) {
-    fetch_components(stencil_, example, z, y);
-    add_folding(stencil_, threshold_, example, z, y, sum);
-  });
+  sums_.run(first, last, [&](int64_t block, T* sum) { add_folding(stencil_, bands_, block, threshold_, sum); });
 }
 
 template <typename T, typename S, int kAxes>
