@@ -11,15 +11,26 @@
 
 namespace medadv::cpu {
 
-// Asks for the memory that a walk along rows comes to after this one. Rows a plane apart are too many streams for the
-// processor to foresee: a volume that is not in cache is read twice as fast.
-template <typename S>
-void fetch_ahead(const S* row, int32_t width) {
+// Asks for the memory of a row, to read or to write. Rows a plane apart are too many streams for the processor to
+// foresee, and it foresees no writes: a volume that is not in cache is read twice as fast, a field that is in cache
+// gets its gradient 1.5 times as fast.
+template <bool kWrite = false>
+void fetch([[maybe_unused]] const void* row, [[maybe_unused]] int64_t bytes) {
 #if defined(__GNUC__)
-  constexpr int64_t kDistance = 4096, kLine = 64;  // bytes
-  const char* next = reinterpret_cast<const char*>(row) + kDistance;
-  for (int64_t at = 0; at < int64_t(sizeof(S)) * width; at += kLine) __builtin_prefetch(next + at);
+  constexpr int64_t kLine = 64;
+  for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(static_cast<const char*>(row) + at, kWrite);
 #endif
+}
+
+// The same for what a walk along rows comes to after this one.
+template <bool kWrite = false, typename S>
+void fetch_ahead(const S* row, int32_t width) {
+  constexpr int64_t kDistance = 4096;  // bytes
+  fetch<kWrite>(reinterpret_cast<const char*>(row) + kDistance, int64_t(sizeof(S)) * width);
+}
+template <typename S>
+void fetch_ahead_to_write(const S* row, int32_t width) {
+  fetch_ahead<true>(row, width);
 }
 
 struct Bands {

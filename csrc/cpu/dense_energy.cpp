@@ -164,7 +164,7 @@ MEDADV_SIMD void add_block(const Bands& bands, int64_t block, const S* u, int64_
                            EnergyScratch<T, S>& scratch, T* __restrict energy) {
   bands.for_each_row(block, [&](int64_t channel, int32_t z, int32_t y) {
     const FieldRows<S> rows(bands.size, u, channels, channel);
-    if (kDepth) fetch_ahead(rows(z + 1, y), bands.size.x);
+    fetch_ahead(kDepth ? rows(z + 1, y) : rows(z, y + 1), bands.size.x);
     if constexpr (kKind == DenseEnergy::bending)
       add_bending<kDepth>(rows, w, z, y, scratch, energy);
     else
@@ -176,11 +176,13 @@ template <DenseEnergy kKind, bool kDepth, typename T, typename S>
 MEDADV_SIMD void write_block(const Bands& bands, int64_t block, const S* u, int64_t channels, const DenseWeights<T>& w,
                              const double* scale, EnergyScratch<T, S>& scratch, S* __restrict gradient) {
   constexpr bool kBending = kKind == DenseEnergy::bending;
+  constexpr int32_t kReach = kBending ? 2 : 1;
   bands.for_each_row(block, [&](int64_t channel, int32_t z, int32_t y) {
     const FieldRows<S> rows(bands.size, u, channels, channel);
     const DenseWeights<T> v = scaled(w, T(scale[channel]));
     S* __restrict out = gradient + channel * bands.size.voxels() + bands.size.offset(z, y, 0);
-    if (kDepth) fetch_ahead(rows(z + (kBending ? 2 : 1), y), bands.size.x);
+    fetch_ahead(kDepth ? rows(z + kReach, y) : rows(z, y + kReach), bands.size.x);
+    fetch_ahead_to_write(out, bands.size.x);
     if constexpr (kBending)
       bending_gradient<kDepth>(rows, v, z, y, scratch, out);
     else

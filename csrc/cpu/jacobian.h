@@ -57,9 +57,6 @@ class JacobianGradient {
   void run(int64_t first, int64_t last) const;
 
  private:
-  struct Scratch;
-  void run_row(int64_t example, int32_t z, int32_t y, int32_t begin, Scratch& scratch) const;
-
   JacobianStencil<T, S, kAxes> stencil_;
   int64_t examples_;
   Force force_;
