@@ -11,15 +11,26 @@
 
 namespace medadv::cpu {
 
-// Asks for the memory that a walk along rows comes to after this one. Rows a plane apart are too many streams for the
-// processor to foresee: a volume that is not in cache is read twice as fast.
-template <typename S>
-void fetch_ahead(const S* row, int32_t width) {
+// Asks for the memory of a row, to read or to write. Rows a plane apart are too many streams for the processor to
+// foresee, and it foresees no writes: a volume that is not in cache is read twice as fast, a field that is in cache
+// gets its gradient 1.5 times as fast.
+template <bool kWrite = false>
+void fetch([[maybe_unused]] const void* row, [[maybe_unused]] int64_t bytes) {
 #if defined(__GNUC__)
-  constexpr int64_t kDistance = 2048, kLine = 64;  // bytes
-  const char* next = reinterpret_cast<const char*>(row) + kDistance;
-  for (int64_t at = 0; at < int64_t(sizeof(S)) * width; at += kLine) __builtin_prefetch(next + at);
+  constexpr int64_t kLine = 64;
+  for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(static_cast<const char*>(row) + at, kWrite);
 #endif
+}
+
+// The same for what a walk along rows comes to after this one.
+template <bool kWrite = false, typename S>
+void fetch_ahead(const S* row, int32_t width) {
+  constexpr int64_t kDistance = 4096;  // bytes
+  fetch<kWrite>(reinterpret_cast<const char*>(row) + kDistance, int64_t(sizeof(S)) * width);
+}
+template <typename S>
+void fetch_ahead_to_write(const S* row, int32_t width) {
+  fetch_ahead<true>(row, width);
 }
 
 struct Bands {
@@ -36,9 +47,10 @@ struct Bands {
   // Calls row(image, z, y) for the rows of a block.
   template <typename Row>
   void for_each_row(int64_t block, const Row& row) const {
-    const int64_t plane = block / bands;
+    const int64_t plane = block / bands, image = plane / size.z;
+    const int32_t z = int32_t(plane - image * size.z);
     const int32_t begin = int32_t(block % bands) * rows, end = std::min(begin + rows, size.y);
-    for (int32_t y = begin; y < end; ++y) row(plane / size.z, int32_t(plane % size.z), y);
+    for (int32_t y = begin; y < end; ++y) row(image, z, y);
   }
 };
 
@@ -46,16 +58,17 @@ struct Bands {
 template <typename T>
 class BlockSums {
  public:
-  BlockSums(const Bands& bands, int64_t images) : bands_(bands), partial_(bands.blocks(images)) {}
+  // width: of the columns that terms are summed in.
+  BlockSums(const Bands& bands, int32_t width, int64_t images)
+      : bands_(bands), width_(width), partial_(bands.blocks(images)) {}
 
-  // add_row(image, z, y, sum) adds the terms of a row to sum[0 ... W - 1].
-  template <typename AddRow>
-  void run(int64_t first, int64_t last, const AddRow& add_row) {
-    std::vector<T> column(bands_.size.x);
+  // add_block(block, sum) adds the terms of its rows to sum[0 ... width - 1].
+  template <typename AddBlock>
+  void run(int64_t first, int64_t last, const AddBlock& add_block) {
+    Scratch<T> column(width_);
     for (int64_t block = first; block < last; ++block) {
       std::fill(column.begin(), column.end(), T(0));
-      bands_.for_each_row(block,
-                          [&](int64_t image, int32_t z, int32_t y) { add_row(image, z, y, column.data()); });
+      add_block(block, column.data());
       partial_[block] = std::accumulate(column.begin(), column.end(), 0.0);
     }
   }
@@ -69,6 +82,7 @@ class BlockSums {
 
  private:
   Bands bands_;
+  int32_t width_;
   std::vector<double> partial_;  // of every block
 };
 

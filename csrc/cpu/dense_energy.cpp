@@ -52,7 +52,7 @@ DenseWeights<T> scaled(DenseWeights<T> w, T scale) {
 
 // Adds the energies of a row, column by column.
 template <DenseEnergy kKind, bool kDepth, typename T, typename S>
-MEDADV_SIMD void add_first_order(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
+void add_first_order(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
                                  EnergyScratch<T, S>& scratch, T* __restrict energy) {
   const S *c = rows.padded(z, y, scratch.here), *below = rows(z, y + 1), *front = rows(z + 1, y);
   const T wz = w.axis[0], wy = w.axis[1], wx = w.axis[2];
@@ -67,7 +67,7 @@ MEDADV_SIMD void add_first_order(const FieldRows<S>& rows, const DenseWeights<T>
 }
 
 template <DenseEnergy kKind, bool kDepth, typename T, typename S>
-MEDADV_SIMD void first_order_gradient(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
+void first_order_gradient(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
                                       EnergyScratch<T, S>& scratch, S* __restrict gradient) {
   const S *c = rows.padded(z, y, scratch.here), *above = rows(z, y - 1), *below = rows(z, y + 1),
           *back = rows(z - 1, y), *front = rows(z + 1, y);
@@ -93,7 +93,7 @@ T centred(int32_t i, int32_t n) {
 }
 
 template <bool kDepth, typename T, typename S>
-MEDADV_SIMD void add_bending(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
+void add_bending(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
                              EnergyScratch<T, S>& scratch, T* __restrict energy) {
   const S *c = rows.padded(z, y, scratch.here), *below = rows.padded(z, y + 1, scratch.below),
           *front = rows.padded(z + 1, y, scratch.front);
@@ -121,7 +121,7 @@ MEDADV_SIMD void add_bending(const FieldRows<S>& rows, const DenseWeights<T>& w,
 // Two passes over the row in cache: the second one takes the differences along the width of what the first one leaves
 // in `along`.
 template <bool kDepth, typename T, typename S>
-MEDADV_SIMD void bending_gradient(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
+void bending_gradient(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
                                   EnergyScratch<T, S>& scratch, S* __restrict gradient) {
   const S* c = rows.padded(z, y, scratch.here);
   const S *a1 = rows(z, y - 1), *a2 = rows(z, y - 2), *b1 = rows(z, y + 1), *b2 = rows(z, y + 2);
@@ -156,27 +156,50 @@ MEDADV_SIMD void bending_gradient(const FieldRows<S>& rows, const DenseWeights<T
     gradient[i] = S(done[i] + ((along[i - 1] - along[i]) + (along[i + 1] - along[i])));
 }
 
-// --- a row, by kind ------------------------------------------------------------------------------------------
+// --- the rows of a block -------------------------------------------------------------------------------------
 
-template <bool kDepth, typename T, typename S>
-void add_energy(DenseEnergy kind, const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
-                EnergyScratch<T, S>& scratch, T* energy) {
-  switch (kind) {
-    case DenseEnergy::membrane: return add_first_order<DenseEnergy::membrane, kDepth>(rows, w, z, y, scratch, energy);
-    case DenseEnergy::total_variation:
-      return add_first_order<DenseEnergy::total_variation, kDepth>(rows, w, z, y, scratch, energy);
-    case DenseEnergy::bending: return add_bending<kDepth>(rows, w, z, y, scratch, energy);
-  }
+// One function per block and not per row: a row of a volume is short, and a call costs as much as half of one.
+template <DenseEnergy kKind, bool kDepth, typename T, typename S>
+MEDADV_SIMD void add_block(const Bands& bands, int64_t block, const S* u, int64_t channels, const DenseWeights<T>& w,
+                           EnergyScratch<T, S>& scratch, T* __restrict energy) {
+  bands.for_each_row(block, [&](int64_t channel, int32_t z, int32_t y) {
+    const FieldRows<S> rows(bands.size, u, channels, channel);
+    fetch_ahead(kDepth ? rows(z + 1, y) : rows(z, y + 1), bands.size.x);
+    if constexpr (kKind == DenseEnergy::bending)
+      add_bending<kDepth>(rows, w, z, y, scratch, energy);
+    else
+      add_first_order<kKind, kDepth>(rows, w, z, y, scratch, energy);
+  });
 }
 
-template <bool kDepth, typename T, typename S>
-void write_gradient(DenseEnergy kind, const FieldRows<S>& rows, const DenseWeights<T>& w, int32_t z, int32_t y,
-                    EnergyScratch<T, S>& scratch, S* gradient) {
+template <DenseEnergy kKind, bool kDepth, typename T, typename S>
+MEDADV_SIMD void write_block(const Bands& bands, int64_t block, const S* u, int64_t channels, const DenseWeights<T>& w,
+                             const double* scale, EnergyScratch<T, S>& scratch, S* __restrict gradient) {
+  constexpr bool kBending = kKind == DenseEnergy::bending;
+  constexpr int32_t kReach = kBending ? 2 : 1;
+  bands.for_each_row(block, [&](int64_t channel, int32_t z, int32_t y) {
+    const FieldRows<S> rows(bands.size, u, channels, channel);
+    const DenseWeights<T> v = scaled(w, T(scale[channel]));
+    S* __restrict out = gradient + channel * bands.size.voxels() + bands.size.offset(z, y, 0);
+    fetch_ahead(kDepth ? rows(z + kReach, y) : rows(z, y + kReach), bands.size.x);
+    fetch_ahead_to_write(out, bands.size.x);
+    if constexpr (kBending)
+      bending_gradient<kDepth>(rows, v, z, y, scratch, out);
+    else
+      first_order_gradient<kKind, kDepth>(rows, v, z, y, scratch, out);
+  });
+}
+
+// Calls f.operator()<kind, depth>().
+template <typename F>
+void with_kind(DenseEnergy kind, bool depth, const F& f) {
+  const auto of = [&]<DenseEnergy kKind>() {
+    depth ? f.template operator()<kKind, true>() : f.template operator()<kKind, false>();
+  };
   switch (kind) {
-    case DenseEnergy::membrane: return first_order_gradient<DenseEnergy::membrane, kDepth>(rows, w, z, y, scratch, gradient);
-    case DenseEnergy::total_variation:
-      return first_order_gradient<DenseEnergy::total_variation, kDepth>(rows, w, z, y, scratch, gradient);
-    case DenseEnergy::bending: return bending_gradient<kDepth>(rows, w, z, y, scratch, gradient);
+    case DenseEnergy::membrane: return of.template operator()<DenseEnergy::membrane>();
+    case DenseEnergy::total_variation: return of.template operator()<DenseEnergy::total_variation>();
+    case DenseEnergy::bending: return of.template operator()<DenseEnergy::bending>();
   }
 }
 
@@ -184,13 +207,11 @@ void write_gradient(DenseEnergy kind, const FieldRows<S>& rows, const DenseWeigh
 
 template <typename T, typename S>
 void DenseEnergySum<T, S>::run(int64_t first, int64_t last) {
-  const Volume& size = bands_.size;
-  const auto add = size.z > 1 ? &add_energy<true, T, S> : &add_energy<false, T, S>;
-  EnergyScratch<T, S> scratch(size.x);
-  sums_.run(first, last, [&](int64_t channel, int32_t z, int32_t y, T* energy) {
-    const FieldRows<S> rows(size, u_, channels_, channel);
-    fetch_ahead(rows(z + 1, y), size.x);
-    add(kind_, rows, w_, z, y, scratch, energy);
+  EnergyScratch<T, S> scratch(bands_.size.x);
+  with_kind(kind_, bands_.size.z > 1, [&]<DenseEnergy kKind, bool kDepth>() {
+    sums_.run(first, last, [&](int64_t block, T* energy) {
+      add_block<kKind, kDepth>(bands_, block, u_, channels_, w_, scratch, energy);
+    });
   });
 }
 
@@ -201,16 +222,11 @@ void DenseEnergySum<T, S>::gather(double* energy) const {
 
 template <typename T, typename S>
 void DenseEnergyGradient<T, S>::run(int64_t first, int64_t last) const {
-  const Volume& size = bands_.size;
-  const auto write = size.z > 1 ? &write_gradient<true, T, S> : &write_gradient<false, T, S>;
-  EnergyScratch<T, S> scratch(size.x);
-  for (int64_t block = first; block < last; ++block)
-    bands_.for_each_row(block, [&](int64_t channel, int32_t z, int32_t y) {
-      const FieldRows<S> rows(size, u_, channels_, channel);
-      fetch_ahead(rows(z + (kind_ == DenseEnergy::bending ? 2 : 1), y), size.x);
-      write(kind_, rows, scaled(w_, T(scale_[channel])), z, y, scratch,
-            gradient_ + channel * size.voxels() + size.offset(z, y, 0));
-    });
+  EnergyScratch<T, S> scratch(bands_.size.x);
+  with_kind(kind_, bands_.size.z > 1, [&]<DenseEnergy kKind, bool kDepth>() {
+    for (int64_t block = first; block < last; ++block)
+      write_block<kKind, kDepth>(bands_, block, u_, channels_, w_, scale_, scratch, gradient_);
+  });
 }
 
 #define MEDADV_INSTANTIATE(T, S)       \

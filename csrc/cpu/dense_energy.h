@@ -14,7 +14,7 @@ class DenseEnergySum {
  public:
   DenseEnergySum(DenseEnergy kind, const Volume& size, int64_t channels, const double voxel_size[3], const S* u)
       : kind_(kind), bands_(size), channels_(channels), w_(dense_weights<T>(kind, voxel_size)), u_(u),
-        sums_(bands_, channels) {}
+        sums_(bands_, size.x, channels) {}
 
   int64_t blocks() const { return sums_.blocks(); }
   void run(int64_t first, int64_t last);

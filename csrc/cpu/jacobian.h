@@ -32,7 +32,8 @@ template <typename T, typename S, int kAxes>
 class FoldingPenalty {
  public:
   FoldingPenalty(const JacobianStencil<T, S, kAxes>& stencil, int64_t examples, double threshold)
-      : stencil_(stencil), examples_(examples), threshold_(T(threshold)), sums_(Bands(stencil.cells()), examples) {}
+      : stencil_(stencil), examples_(examples), bands_(stencil.cells()), threshold_(T(threshold)),
+        sums_(bands_, stencil.size.x, examples) {}
 
   int64_t blocks() const { return sums_.blocks(); }
   void run(int64_t first, int64_t last);
@@ -42,6 +43,7 @@ class FoldingPenalty {
  private:
   JacobianStencil<T, S, kAxes> stencil_;
   int64_t examples_;
+  Bands bands_;
   T threshold_;
   BlockSums<T> sums_;
 };
@@ -55,9 +57,6 @@ class JacobianGradient {
   void run(int64_t first, int64_t last) const;
 
  private:
-  struct Scratch;
-  void run_row(int64_t example, int32_t z, int32_t y, int32_t begin, Scratch& scratch) const;
-
   JacobianStencil<T, S, kAxes> stencil_;
   int64_t examples_;
   Force force_;

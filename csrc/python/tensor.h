@@ -11,6 +11,7 @@
 #include <torch/headeronly/core/ScalarType.h>
 
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <vector>
 
@@ -51,6 +52,7 @@ class Tensor {
   headeronly::ScalarType scalar_type() const { return type_; }
   int64_t element_size() const { return element_size_; }
   int device() const { return 0; }
+  bool is_cpu() const { return true; }
 
   const void* const_data_ptr() const { return data_; }
   void* mutable_data_ptr() { return data_; }
@@ -82,6 +84,11 @@ Tensor new_empty(const Tensor& like, const std::vector<int64_t>& shape,
                  std::optional<headeronly::ScalarType> type = std::nullopt);
 Tensor new_zeros(const Tensor& like, const std::vector<int64_t>& shape,
                  std::optional<headeronly::ScalarType> type = std::nullopt);
+
+inline Tensor zero_(Tensor& t) {
+  std::memset(t.mutable_data_ptr(), 0, size_t(t.numel() * t.element_size()));
+  return t;
+}
 
 }  // namespace stable
 }  // namespace medadv::torch

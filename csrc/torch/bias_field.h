@@ -41,7 +41,7 @@ Tensor bias_field(const Tensor& image, const Tensor& lattice) {
   const auto [g, channels] = check_bias_field("bias_field", image, lattice);
   const typename Backend::Scope scope(image);
   const Tensor x = torch::stable::contiguous(image), c = torch::stable::contiguous(lattice);
-  Tensor out = torch::stable::new_empty(x, shape(x));
+  Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
   dispatch_floating("bias_field", "image", x.scalar_type(), [&, g = g, channels = channels]<typename S>() {
     Backend::template bias_field<Arithmetic<S>, S>(scope, g, channels, x.const_data_ptr<S>(), c.const_data_ptr<S>(),
@@ -58,7 +58,7 @@ std::tuple<Tensor, Tensor> bias_field_backward(const Tensor& grad, const Tensor&
   const typename Backend::Scope scope(image);
   const Tensor d = torch::stable::contiguous(grad), x = torch::stable::contiguous(image),
                c = torch::stable::contiguous(lattice);
-  Tensor grad_x = torch::stable::new_empty(x, shape(x)), grad_c = torch::stable::new_zeros(c, shape(c));
+  Tensor grad_x = new_output(x, shape(x)), grad_c = new_sums(c, shape(c));
   if (empty(x)) return {grad_x, grad_c};
   dispatch_floating(op, "image", x.scalar_type(), [&, g = g, channels = channels]<typename S>() {
     Backend::template bias_field_backward<Arithmetic<S>, S>(
@@ -76,7 +76,7 @@ Tensor bias_field_lattice_backward(const Tensor& grad, const Tensor& out, const 
   check_same_shape(op, "grad", grad, "out", out);
   const typename Backend::Scope scope(out);
   const Tensor d = torch::stable::contiguous(grad), y = torch::stable::contiguous(out);
-  Tensor grad_c = torch::stable::new_zeros(lattice, shape(lattice));
+  Tensor grad_c = new_sums(lattice, shape(lattice));
   if (empty(y)) return grad_c;
   dispatch_floating(op, "out", y.scalar_type(), [&, g = g, channels = channels]<typename S>() {
     Backend::template bias_field_lattice_backward<Arithmetic<S>, S>(

@@ -17,6 +17,7 @@
 
 #include "core/bias_field.h"
 #include "core/volume.h"
+#include "cpu/pages.h"
 
 namespace medadv {
 
@@ -125,5 +126,18 @@ inline Volume volume_of(const char* op, const char* name, const Tensor& image) {
 }
 
 inline bool empty(const Tensor& t) { return t.numel() == 0; }
+
+// A result of the dtype and device of `like`, for a kernel to write.
+inline Tensor new_output(const Tensor& like, const std::vector<int64_t>& sizes) {
+  Tensor out = torch::stable::new_empty(like, sizes);
+  if (out.is_cpu()) cpu::prefer_large_pages(out.mutable_data_ptr(), size_t(out.numel()) * out.element_size());
+  return out;
+}
+
+// The same, for a kernel to add to.
+inline Tensor new_sums(const Tensor& like, const std::vector<int64_t>& sizes) {
+  Tensor out = new_output(like, sizes);
+  return torch::stable::zero_(out);
+}
 
 }  // namespace medadv

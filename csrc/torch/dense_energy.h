@@ -52,7 +52,7 @@ Tensor dense_energy_backward(const char* op, DenseEnergy kind, const Tensor& gra
   check_scale(op, grad, {field.size(0), field.size(1)}, "field", field);
   const typename Backend::Scope scope(field);
   const Tensor u = torch::stable::contiguous(field), scale = torch::stable::contiguous(grad);
-  Tensor gradient = torch::stable::new_empty(u, shape(u));
+  Tensor gradient = new_output(u, shape(u));
   if (empty(u)) return gradient;
   dispatch_floating(op, "field", u.scalar_type(), [&]<typename S>() {
     Backend::template dense_energy_gradient<Arithmetic<S>, S>(

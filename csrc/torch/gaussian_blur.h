@@ -26,7 +26,7 @@ Tensor blur(const char* op, const Tensor& image, std::vector<double> sigma, int6
 
   const typename Backend::Scope scope(image);
   const Tensor x = torch::stable::contiguous(image);
-  Tensor out = torch::stable::new_empty(x, shape(x));
+  Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
   dispatch_floating(op, "image", x.scalar_type(), [&]<typename S>() {
     Backend::template gaussian_blur<Arithmetic<S>, S>(scope, size, x.size(0) * x.size(1), sigma.data(),

@@ -43,7 +43,7 @@ Tensor jacobian_determinant(const Tensor& displacement, std::vector<double> voxe
   const Displacement d = check_displacement(op, displacement, std::move(voxel_size));
   const typename Backend::Scope scope(displacement);
   const Tensor u = torch::stable::contiguous(displacement);
-  Tensor out = torch::stable::new_empty(u, d.determinants);
+  Tensor out = new_output(u, d.determinants);
   if (d.empty) return out;
   dispatch_floating(op, "displacement", u.scalar_type(), [&]<typename S>() {
     with_jacobian<S>(d, u, [&](const auto& stencil) {
@@ -58,8 +58,8 @@ template <typename Backend, typename MakeForce>
 Tensor jacobian_gradient(const char* op, const Displacement& d, const Tensor& displacement, const MakeForce& force) {
   const typename Backend::Scope scope(displacement);
   const Tensor u = torch::stable::contiguous(displacement);
-  if (d.empty) return torch::stable::new_zeros(u, shape(u));
-  Tensor gradient = torch::stable::new_empty(u, shape(u));
+  if (d.empty) return new_sums(u, shape(u));
+  Tensor gradient = new_output(u, shape(u));
   dispatch_floating(op, "displacement", u.scalar_type(), [&]<typename S>() {
     with_jacobian<S>(d, u, [&](const auto& stencil) {
       Backend::jacobian_gradient(scope, stencil, u.size(0), force.template operator()<S>(),

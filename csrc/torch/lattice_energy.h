@@ -24,7 +24,7 @@ std::tuple<Tensor, Tensor> lattice_energy(const char* op, LatticeEnergy kind, co
 
   const typename Backend::Scope scope(lattice);
   const Tensor c = torch::stable::contiguous(lattice);
-  Tensor gradient = torch::stable::new_zeros(c, shape(c));
+  Tensor gradient = new_sums(c, shape(c));
   Tensor energy = torch::stable::new_zeros(c, {c.size(0), c.size(1)}, ScalarType::Double);
   if (!empty(c))
     dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {

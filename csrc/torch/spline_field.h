@@ -42,7 +42,7 @@ Tensor evaluate_lattice(const char* op, const Lattice& g, const Tensor& lattice,
   const Tensor c = torch::stable::contiguous(lattice);
   std::vector<int64_t> out_shape{c.size(0), c.size(1)};
   out_shape.insert(out_shape.end(), size.begin(), size.end());
-  Tensor out = torch::stable::new_empty(c, out_shape);
+  Tensor out = new_output(c, out_shape);
   if (empty(out)) return out;
   dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
     Backend::template spline_field<Arithmetic<S>, S>(scope, g, c.size(0) * c.size(1), c.const_data_ptr<S>(),
@@ -78,7 +78,7 @@ Tensor sum_forces(const char* op, const Tensor& grad, const std::vector<int64_t>
   lattice_shape.insert(lattice_shape.end(), knots.begin(), knots.end());
   const typename Backend::Scope scope(grad);
   const Tensor d = torch::stable::contiguous(grad);
-  Tensor grad_c = torch::stable::new_zeros(d, lattice_shape);
+  Tensor grad_c = new_sums(d, lattice_shape);
   const Lattice g = differentiate(lattice_over(op, grad_c, size), size);
   check_planes(op, g, grad.size(0) * grad.size(1));
   if (empty(d) || empty(grad_c)) return grad_c;

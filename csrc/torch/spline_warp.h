@@ -33,7 +33,7 @@ Tensor spline_warp(const Tensor& image, const Tensor& lattice, int64_t interpola
   const Lattice g = check_displacement_lattice(op, lattice, s);
   const typename Backend::Scope scope(image);
   const Tensor x = torch::stable::contiguous(image), c = torch::stable::contiguous(lattice);
-  Tensor out = torch::stable::new_empty(x, shape(x));
+  Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
   dispatch_image(op, x, labels, [&]<typename T, typename D, typename S>() {
     Backend::template spline_warp<T, D, S>(scope, s, g, pointer<S>(x), pointer<D>(c), mutable_pointer<S>(out));
@@ -52,8 +52,8 @@ void spline_warp_gradients(const char* op, const Tensor& grad, const Tensor* ima
   const typename Backend::Scope scope(grad);
   const Tensor g = torch::stable::contiguous(grad), c = torch::stable::contiguous(lattice);
   const Tensor x = image ? torch::stable::contiguous(*image) : g;
-  if (grad_image) *grad_image = torch::stable::new_zeros(g, shape(g));
-  if (grad_lattice) *grad_lattice = torch::stable::new_zeros(c, shape(c));
+  if (grad_image) *grad_image = new_sums(g, shape(g));
+  if (grad_lattice) *grad_lattice = new_sums(c, shape(c));
   if (s.interpolation == Interpolation::nearest) grad_lattice = nullptr;  // it is piecewise constant
   if (empty(g) || !(grad_image || grad_lattice)) return;
   dispatch_floating(op, "grad", g.scalar_type(), [&]<typename S>() {

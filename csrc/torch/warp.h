@@ -98,7 +98,7 @@ Tensor warp(const Tensor& image, const Tensor& displacement, int64_t interpolati
   check_displacement(op, displacement, s);
   const typename Backend::Scope scope(image);
   const Tensor x = torch::stable::contiguous(image), d = torch::stable::contiguous(displacement);
-  Tensor out = torch::stable::new_empty(x, shape(x));
+  Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
   dispatch_image(op, x, labels, [&]<typename T, typename D, typename S>() {
     Backend::template warp<T, D, S>(scope, s, pointer<S>(x), pointer<D>(d), mutable_pointer<S>(out));
@@ -117,8 +117,8 @@ void warp_gradients(const char* op, const Tensor& grad, const Tensor* image, con
   const typename Backend::Scope scope(grad);
   const Tensor g = torch::stable::contiguous(grad), d = torch::stable::contiguous(displacement);
   const Tensor x = image ? torch::stable::contiguous(*image) : g;
-  if (grad_image) *grad_image = torch::stable::new_zeros(g, shape(g));
-  if (grad_displacement) *grad_displacement = torch::stable::new_zeros(d, shape(d));
+  if (grad_image) *grad_image = new_sums(g, shape(g));
+  if (grad_displacement) *grad_displacement = new_sums(d, shape(d));
   if (s.interpolation == Interpolation::nearest) grad_displacement = nullptr;  // it is piecewise constant
   if (empty(g) || !(grad_image || grad_displacement)) return;
   dispatch_floating(op, "grad", g.scalar_type(), [&]<typename S>() {

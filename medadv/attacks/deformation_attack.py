@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from medadv.attacks.attack import Attack
-from medadv.ops.warp import Interpolation, Padding
+from medadv._words import Interpolation, Padding
 from medadv.perturbations import SplineDeformation
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from medadv.attacks.attack import Attack
-from medadv.ops.warp import Padding
+from medadv._words import Padding
 from medadv.perturbations import Flow
 
 

@@ -31,7 +31,8 @@ def _solution(grid: tuple[int, ...], device: torch.device) -> Tensor:
             [torch.cat([kernel, affine], 1), torch.cat([affine.T, torch.zeros(size, size, dtype=torch.float64)], 1)]
         )
         values = torch.eye(len(system), len(points), dtype=torch.float64)
-        return torch.linalg.solve(system, values).to(device)
+        solution: Tensor = torch.linalg.solve(system, values)
+        return solution.to(device)
 
 
 @torch.library.custom_op("medadv::thin_plate_weights", mutates_args=())

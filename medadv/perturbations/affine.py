@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments, ops
-from medadv.ops.warp import Padding
+from medadv._words import Padding
 from medadv.perturbations.motion import PADDINGS, share_of
 from medadv.perturbations.perturbation import Bounds, Draw, Parameters
 from medadv.perturbations.rounding import float32_at_most

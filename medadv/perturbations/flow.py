@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments, ops
-from medadv.ops.warp import Padding
+from medadv._words import Padding
 from medadv.perturbations.motion import PADDINGS, largest_length, share_of, shorten
 from medadv.perturbations.perturbation import Bounds, Draw, Parameters
 

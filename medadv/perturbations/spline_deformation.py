@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments, ops
-from medadv.ops.warp import Interpolation, Padding
+from medadv._words import Interpolation, Padding
 from medadv.perturbations.motion import PADDINGS, largest_length, share_of, shorten
 from medadv.perturbations.perturbation import Bounds, Draw, Parameters
 from medadv.perturbations.spacing import spacing_of, voxels_between
