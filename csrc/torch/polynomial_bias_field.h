@@ -87,7 +87,7 @@ Tensor polynomial_bias_field(const Tensor& image, const Tensor& coefficients, co
   const typename Backend::Scope scope(image);
   const Tensor x = torch::stable::contiguous(image), a = torch::stable::contiguous(coefficients),
                w = torch::stable::contiguous(weights);
-  Tensor out = torch::stable::new_empty(x, shape(x));
+  Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
   dispatch_floating(op, "image", x.scalar_type(), [&]<typename S>() {
     Backend::polynomial_bias_field(scope, call.with<Arithmetic<S>>(w), x.const_data_ptr<S>(), a.const_data_ptr<S>(),
@@ -106,7 +106,7 @@ std::tuple<Tensor, Tensor> polynomial_gradients(const char* op, const char* name
   const typename Backend::Scope scope(image);
   const Tensor g = torch::stable::contiguous(grad), x = torch::stable::contiguous(image),
                a = torch::stable::contiguous(coefficients), w = torch::stable::contiguous(s.weights);
-  if (grad_image) *grad_image = torch::stable::new_empty(x, shape(x));
+  if (grad_image) *grad_image = new_output(x, shape(x));
   Tensor grad_a = torch::stable::new_zeros(a, shape(a)), grad_w = torch::stable::new_zeros(w, shape(w));
   if (empty(x)) return {grad_a, grad_w};
   dispatch_floating(op, name, x.scalar_type(), [&]<typename S>() {

@@ -44,7 +44,7 @@ Tensor spline_jacobian_determinant(const Tensor& lattice, std::vector<int64_t> s
   const DisplacementLattice d = check_displacement_lattice(op, lattice, size, std::move(voxel_size));
   const typename Backend::Scope scope(lattice);
   const Tensor c = torch::stable::contiguous(lattice);
-  Tensor out = torch::stable::new_empty(c, d.determinants);
+  Tensor out = new_output(c, d.determinants);
   if (empty(out)) return out;
   dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
     with_slopes(d, [&](const auto& slopes) {

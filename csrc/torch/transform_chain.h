@@ -88,7 +88,7 @@ Tensor transform_chain(const Tensor& image, const OptionalTensor& displacement, 
   const ChainStages stages =
       check_chain(op, image, displacement, log_gain, noise, bounds, origin, interpolation, padding);
   const Tensor x = torch::stable::contiguous(image);
-  Tensor out = torch::stable::new_empty(x, shape(x));
+  Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
   dispatch_floating(op, "image", x.scalar_type(), [&]<typename S>() {
     Backend::template transform_chain<Arithmetic<S>, S>(scope, stages.of<S>(x), mutable_pointer<S>(out));
@@ -115,7 +115,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> transform_chain_backward(
     const bool is_wanted = wanted >> k & 1;
     check(!is_wanted || arguments[k], op, ": wanted must name gradients to what is given, got ", wanted);
     const std::vector<int64_t> size = is_wanted ? shape(*arguments[k]) : std::vector<int64_t>{0};
-    grads.push_back(writes_all[k] && !empty(x) ? torch::stable::new_empty(x, size) : torch::stable::new_zeros(x, size));
+    grads.push_back(writes_all[k] && !empty(x) ? new_output(x, size) : new_sums(x, size));
   }
   // To what moves a nearest sample the gradient is zero: it is piecewise constant.
   const bool moves = stages.s.interpolation != Interpolation::nearest;

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from medadv.attacks.attack import Attack
 from medadv._words import Padding
+from medadv.attacks.attack import Attack
 from medadv.perturbations import Flow
 
 

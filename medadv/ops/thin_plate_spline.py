@@ -49,7 +49,8 @@ def thin_plate_weights(control: Tensor) -> Tensor:
 @torch.library.custom_op("medadv::thin_plate_weights_adjoint", mutates_args=())
 def _thin_plate_weights_adjoint(grad: Tensor, grid: Sequence[int]) -> Tensor:
     solution = _solution(tuple(grid), grad.device)
-    return torch.bmm(grad.double(), solution.expand(len(grad), -1, -1)).to(grad.dtype).unflatten(2, list(grid))
+    values = torch.bmm(grad.double(), solution.expand(len(grad), -1, -1))
+    return values.to(grad.dtype).reshape(*grad.shape[:2], *grid)
 
 
 def _arithmetic(tensor: Tensor) -> torch.dtype:
@@ -75,7 +76,8 @@ def _keep_grid(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
 
 
 def _weights_backward(ctx: Any, grad: Tensor) -> Tensor:
-    return _thin_plate_weights_adjoint(grad, ctx.grid).to(ctx.dtype)
+    control: Tensor = _thin_plate_weights_adjoint(grad, ctx.grid).to(ctx.dtype)
+    return control
 
 
 def _adjoint_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
+from medadv._words import Interpolation, Padding, sampling_words
 from medadv.ops._registration import (
     check_tensor,
     contiguous_like,
@@ -17,7 +18,7 @@ from medadv.ops._registration import (
 )
 from medadv.ops.bias_field import bias_field
 from medadv.ops.spline_warp import spline_warp
-from medadv.ops.warp import Interpolation, Padding, refuse_atomics, sampling_words
+from medadv.ops.warp import refuse_atomics
 
 
 def transform_chain(
