@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace medadv::python {
@@ -23,6 +24,11 @@ struct Call {
   pybind11::object out;   // where the result goes; None: into an array of its own
   bool out_used = false;
   std::vector<pybind11::array> arrays = {};  // every array that a tensor refers to
+
+  Call& keep(pybind11::array array) {
+    arrays.push_back(std::move(array));
+    return *this;
+  }
 };
 
 }  // namespace medadv::python
