@@ -11,6 +11,7 @@
 #include <torch/headeronly/core/ScalarType.h>
 
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -57,6 +58,7 @@ class Tensor {
   headeronly::ScalarType scalar_type() const { return type_; }
   int64_t element_size() const { return element_size_; }
   int device() const { return 0; }
+  bool is_cpu() const { return true; }
 
   const void* const_data_ptr() const { return data_; }
   void* mutable_data_ptr() { return data_; }
@@ -82,6 +84,11 @@ class Tensor {
 };
 
 inline Tensor contiguous(const Tensor& t) { return t; }
+
+inline Tensor zero_(Tensor& t) {
+  std::memset(t.mutable_data_ptr(), 0, size_t(t.numel() * t.element_size()));
+  return t;
+}
 
 // The first one of a call is its result, and goes to `out` where that is given.
 Tensor new_empty(const Tensor& like, const std::vector<int64_t>& shape,
