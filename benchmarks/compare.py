@@ -84,19 +84,19 @@ def is_near(contender: str, operation: str) -> bool:
 def table(rows: list[dict], copy_bandwidth: dict[str, float]) -> str:
     """Markdown: one line per case; a column per peer with its time over ours, ~ where it computes something near.
 
-    ``scratch`` is the peak of memory beyond inputs and results. On a GPU also: launches per call, and how much of the
-    bandwidth of a copy it would take to read the inputs and write the results once in that time.
+    ``scratch`` is the peak of memory beyond inputs and results, ours and that of eager PyTorch. On a GPU also: launches
+    per call, and how much of the bandwidth of a copy it takes to read the inputs and write the results in that time.
     """
     grouped, peers = cases(rows), peers_of(rows)
     several, cuda = len({case[4] for case in grouped}) > 1, any(case[3] == "cuda" for case in grouped)
-    head = ["operation", "pass", "size", "device", "threads", "medadv, ms", "scratch, MB"]
+    head = ["operation", "pass", "size", "device", "threads", "medadv, ms", "scratch, MB", "of eager, MB"]
     head += ["over 1 thread"] if several else []
     head += ["launches", "GB/s", "of copy"] if cuda else []
     lines = [f"| {' | '.join([*head, *[f'over {peer}' for peer in peers]])} |"]
     lines.append("| --- " * (len(head) + len(peers)) + "|")
     for case, contenders in grouped.items():
         ours = contenders["medadv"]
-        cells = [*map(str, case), f"{ours['seconds'] * 1e3:.3g}", megabytes(ours["scratch"])]
+        cells = [*map(str, case), f"{ours['seconds'] * 1e3:.3g}", scratch(ours), scratch(contenders.get("eager"))]
         if several:
             single = grouped.get((*case[:4], 1), {}).get("medadv")
             cells.append(f"{single['seconds'] / ours['seconds']:.2f}x" if single else "")
@@ -110,8 +110,8 @@ def table(rows: list[dict], copy_bandwidth: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
-def megabytes(count: int | None) -> str:
-    return "" if count is None else f"{count / 1e6:.1f}"
+def scratch(row: dict | None) -> str:
+    return "" if row is None or row["scratch"] is None else f"{row['scratch'] / 1e6:.1f}"
 
 
 def roofline(ours: dict, copy_bandwidth: dict[str, float]) -> list[str]:

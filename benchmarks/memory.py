@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 
 def tensors(result: Any) -> list[torch.Tensor]:
@@ -23,8 +25,7 @@ def scratch_bytes(run: Callable[[], Any], device: str) -> tuple[Any, int | None]
     on a GPU what torch's allocator gave out. A result that was not new memory (that of a copy into a buffer) counts as
     nothing.
     """
-    peak = _cuda_peak(run) if device == "cuda" else _resident_peak(run)
-    result, grown = peak
+    result, grown = _cuda_peak(run) if device == "cuda" else _resident_peak(run)
     if grown is None:
         return result, None
     return result, max(0, grown - sum(t.untyped_storage().nbytes() for t in tensors(result)))
@@ -58,8 +59,6 @@ def _resident(what: str) -> int:
 
 def launches(run: Callable[[], Any]) -> int:
     """Kernels that one call launches."""
-    from torch.profiler import ProfilerActivity, profile
-
     with profile(activities=[ProfilerActivity.CUDA, ProfilerActivity.CPU]) as recorded:
         run()
         torch.cuda.synchronize()
@@ -68,8 +67,6 @@ def launches(run: Callable[[], Any]) -> int:
 
 def copy_bandwidth(device: str, megabytes: int = 256) -> float:
     """Bytes per second, read and written, of a copy that no cache holds."""
-    import time
-
     source = torch.ones(megabytes << 20, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     best = float("inf")

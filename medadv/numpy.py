@@ -238,14 +238,7 @@ def bending_energy(
         >>> bending_energy(parabola, (2, 3)), bending_energy(parabola)
         (array([8.]), array([48.]))
     """
-    if size is None:
-        energy = operators.dense_bending_energy(
-            field, per_axis(voxel_size, _axes("bending_energy", "field", field)), threads=_count(threads)
-        )
-    else:
-        lengths = _cells("bending_energy", field, size, voxel_size)
-        energy, _ = operators.bending_energy(field, lengths, threads=_count(threads))
-    return _total(energy, field)
+    return _energy("bending_energy", field, size, voxel_size, threads)
 
 
 def membrane_energy(
@@ -273,14 +266,7 @@ def membrane_energy(
         >>> membrane_energy(ramp, (2, 3)), membrane_energy(ramp)
         (array([2.]), array([16.]))
     """
-    if size is None:
-        energy = operators.dense_membrane_energy(
-            field, per_axis(voxel_size, _axes("membrane_energy", "field", field)), threads=_count(threads)
-        )
-    else:
-        lengths = _cells("membrane_energy", field, size, voxel_size)
-        energy, _ = operators.membrane_energy(field, lengths, threads=_count(threads))
-    return _total(energy, field)
+    return _energy("membrane_energy", field, size, voxel_size, threads)
 
 
 def total_variation(field: Array, voxel_size: float | Sequence[float] = 1.0, *, threads: int | None = None) -> Array:
@@ -373,14 +359,22 @@ def _axes(op: str, name: str, array: object) -> int:
     return array.ndim - 2
 
 
-def _cells(op: str, lattice: Array, size: Sequence[int], voxel_size: float | Sequence[float]) -> list[float]:
-    _axes(op, "lattice", lattice)
-    return cell_lengths(op, lattice.shape[2:], size, voxel_size)
-
-
 def _count(threads: int | None) -> int:
     """Threads as the compiled operators take them, 0 for as many as there are cores."""
     return 0 if threads is None else whole(threads, "threads", at_least=1, below=2**15)
+
+
+def _energy(
+    name: str, field: Array, size: Sequence[int] | None, voxel_size: float | Sequence[float], threads: int | None
+) -> Array:
+    """Of a dense field, or of a lattice where there is a size."""
+    axes = _axes(name, "field" if size is None else "lattice", field)
+    if size is None:
+        dense = getattr(operators, f"dense_{name}")
+        return _total(dense(field, per_axis(voxel_size, axes), threads=_count(threads)), field)
+    lengths = cell_lengths(name, field.shape[2:], size, voxel_size)
+    energy, _ = getattr(operators, name)(field, lengths, threads=_count(threads))
+    return _total(energy, field)
 
 
 def _total(energy: NDArray[np.float64], field: Array) -> Array:

@@ -339,5 +339,5 @@ def test_a_refused_call_leaves_out_as_it_was():
 def test_what_the_operators_do_not_write_is_refused():
     """An energy is a few numbers: there is nothing to write them into."""
     assert "out" not in inspect.signature(mnp.bending_energy).parameters
-    with pytest.raises(ValueError, match="bending_energy: out is not taken"):
+    with pytest.raises(ValueError, match="bending_energy: out"):
         operators.bending_energy(LATTICE, [1.0, 1.0], out=np.empty((2, 1)))

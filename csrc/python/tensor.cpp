@@ -85,22 +85,20 @@ Tensor::Tensor(python::Call& call) : call_(&call), index_(call.arrays.size() - 1
 }
 
 Tensor::Tensor(python::Call& call, const char* name, const py::object& value)
-    : Tensor((call.arrays.push_back(usable(call.op, name, value)), call)) {}
+    : Tensor(call.keep(usable(call.op, name, value))) {}
 
 Tensor new_empty(const Tensor& like, const std::vector<int64_t>& shape, std::optional<ScalarType> type) {
   const py::gil_scoped_acquire locked;
   python::Call& call = like.call();
   const ScalarType wanted = type.value_or(like.scalar_type());
   const bool given = !call.out.is_none() && !call.out_used;
-  call.arrays.push_back(given ? given_out(call, shape, wanted) : py::array(numpy_dtype(wanted), shape));
-  return Tensor(call);
+  return Tensor(call.keep(given ? given_out(call, shape, wanted) : py::array(numpy_dtype(wanted), shape)));
 }
 
 Tensor new_zeros(const Tensor& like, const std::vector<int64_t>& shape, std::optional<ScalarType> type) {
   const py::gil_scoped_acquire locked;
   const py::object zeros = py::module_::import("numpy").attr("zeros");
-  like.call().arrays.push_back(zeros(py::cast(shape), numpy_dtype(type.value_or(like.scalar_type()))));
-  return Tensor(like.call());
+  return Tensor(like.call().keep(zeros(py::cast(shape), numpy_dtype(type.value_or(like.scalar_type())))));
 }
 
 }  // namespace torch::stable

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace medadv::python {
@@ -24,6 +25,11 @@ struct Call {
   pybind11::object out;   // where the result goes; None: into an array of its own
   bool out_used = false;
   std::vector<pybind11::array> arrays = {};  // every array that a tensor refers to
+
+  Call& keep(pybind11::array array) {
+    arrays.push_back(std::move(array));
+    return *this;
+  }
 };
 
 }  // namespace medadv::python
@@ -78,6 +84,11 @@ class Tensor {
 };
 
 inline Tensor contiguous(const Tensor& t) { return t; }
+
+inline Tensor zero_(Tensor& t) {
+  std::memset(t.mutable_data_ptr(), 0, size_t(t.numel() * t.element_size()));
+  return t;
+}
 
 // The first one of a call is its result, and goes to `out` where that is given.
 Tensor new_empty(const Tensor& like, const std::vector<int64_t>& shape,
