@@ -96,10 +96,5 @@ Tensor new_empty(const Tensor& like, const std::vector<int64_t>& shape,
 Tensor new_zeros(const Tensor& like, const std::vector<int64_t>& shape,
                  std::optional<headeronly::ScalarType> type = std::nullopt);
 
-inline Tensor zero_(Tensor& t) {
-  std::memset(t.mutable_data_ptr(), 0, size_t(t.numel() * t.element_size()));
-  return t;
-}
-
 }  // namespace stable
 }  // namespace medadv::torch
