@@ -4,11 +4,13 @@
 namespace medadv::cuda {
 
 // Blocks per multiprocessor, at least: registers enough that nothing spills; see kTileBlocks.
-inline constexpr int kPolynomialBlocks = 4, kMovedBlocks = 3;
+template <typename T>
+inline constexpr int kPolynomialBlocks = sizeof(T) == 8 ? 2 : 4;
+inline constexpr int kMovedBlocks = 3;
 
 // Planes are those of examples times sets, or of examples.
 template <bool kMoved, typename T, typename S, typename Voxel>
-__global__ void __launch_bounds__(kPolynomialThreads, kPolynomialBlocks)
+__global__ void __launch_bounds__(kPolynomialThreads, kPolynomialBlocks<T>)
     polynomial_forward_kernel(const __grid_constant__ PolynomialBias<T> bias, unsigned planes, int32_t tiles_y,
                               const S* coefficients, const __grid_constant__ Voxel voxel) {
   __shared__ PolynomialForward<T> shared;
@@ -26,7 +28,7 @@ __global__ void __launch_bounds__(kPolynomialThreads, kPolynomialBlocks)
 }
 
 template <typename T, typename Force>
-__global__ void __launch_bounds__(kPolynomialThreads, kPolynomialBlocks)
+__global__ void __launch_bounds__(kPolynomialThreads, kPolynomialBlocks<T>)
     polynomial_still_backward_kernel(const __grid_constant__ PolynomialBias<T> bias, unsigned planes, int32_t tiles_y,
                                      const __grid_constant__ Force force, T* partial) {
   __shared__ PolynomialStillBackward<T> shared;
@@ -60,7 +62,7 @@ __global__ void __launch_bounds__(kMovedThreads<T>, kMovedBlocks)
 }
 
 template <typename T, typename S, typename Force>
-__global__ void __launch_bounds__(kFlowThreads, kPolynomialBlocks)
+__global__ void __launch_bounds__(kFlowThreads, kMovedBlocks)
     flow_gather_kernel(const __grid_constant__ PolynomialBias<T> bias, const S* coefficients,
                        const __grid_constant__ Force force, T* grad_weights) {
   __shared__ FlowGather<T> shared;
