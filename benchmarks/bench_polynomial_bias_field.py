@@ -1,8 +1,8 @@
 """polynomial_bias_field against plain PyTorch, eager and compiled; copying the image is the floor.
 
 Where the coordinates stay, PyTorch has one matrix of powers per axis; where they move, it evaluates the polynomial by
-Clenshaw's recurrence at coordinates from one product with a dense matrix (of thin-plate kernels, prepared beforehand) or
-from interpolate().
+Clenshaw's recurrence at coordinates from one product with a dense matrix (of thin-plate kernels, prepared beforehand)
+or from interpolate().
 """
 
 import pytest

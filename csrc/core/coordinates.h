@@ -87,6 +87,7 @@ struct Motion {
   MEDADV_HD void move(int64_t example, int32_t iz, int32_t iy, const int32_t (&ix)[kCount], T (&at)[kCount][3]) const {
     if (warp == CoordinateWarp::thin_plate) bend(example, at);
     if (warp == CoordinateWarp::flow)
+      MEDADV_UNROLL_BY(4)
       for (int i = 0; i < kCount; ++i) flow(example, iz, iy, ix[i], at[i]);
   }
 

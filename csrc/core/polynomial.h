@@ -7,7 +7,7 @@
 //
 //   p_0 = 1,  p_(n+1)(x) = x p_n(x) - c_n p_(n-1)(x),
 //
-// c_n = n^2 / (4 n^2 - 1) for Legendre and 0 for monomials: so one kernel serves both, once its coefficients are scaled.
+// c_n = n^2 / (4 n^2 - 1) for Legendre and 0 for monomials: one kernel serves both, once its coefficients are scaled.
 #pragma once
 
 #include <cstdint>

@@ -2,11 +2,11 @@
 //
 // A tile is kPolynomialWidth voxels of kPolynomialRows rows of one plane. Where the coordinates stay as they are, a
 // plane's coefficients are summed over depth and a row's over height in shared memory, and a voxel costs degree + 1
-// steps; backwards every thread sums a column over the rows, and the columns are then summed against the powers of their
-// coordinate. Where the coordinates move, every voxel evaluates the whole polynomial; backwards the powers of a row of
-// voxels go to shared memory, and thread m sums term m over them; likewise the rows of a thin-plate spline. A tile leaves
-// partial sums, which a second kernel gathers; a control point of a flow gathers from the voxels it reaches. Fixed
-// orders, no atomics.
+// steps; backwards every thread sums a column over the rows, and the columns are then summed against the powers of
+// their coordinate. Where the coordinates move, every voxel evaluates the whole polynomial; backwards the powers of a
+// row of voxels go to shared memory, and thread m sums term m over them; likewise the rows of a thin-plate spline. A
+// tile leaves partial sums, which a second kernel gathers; a control point of a flow gathers from the voxels it
+// reaches. Fixed orders, no atomics.
 #pragma once
 
 #include "core/polynomial_bias_field.h"
@@ -338,14 +338,16 @@ struct FlowGather {
         for (int d = 0; d < 3; ++d) sum[d][t] += sum[d][t + half];
       });
     team.each([&](int t) {
-      if (t < grid.axes) grad_weights[(int64_t(example) * grid.axes + t) * grid.points() + point] = sum[t + 3 - grid.axes][0];
+      if (t >= grid.axes) return;
+      grad_weights[(int64_t(example) * grid.axes + t) * grid.points() + point] = sum[t + 3 - grid.axes][0];
     });
   }
 };
 
 // --- partial sums of the tiles --------------------------------------------------------------------------------------
 
-// The gradients of one example: to coefficient i of [sets, terms], or to weight i - sets * terms of a thin-plate spline.
+// The gradients of one example: to coefficient i of [sets, terms], or to weight i - sets * terms of a thin-plate
+// spline.
 template <typename T, typename S>
 struct GatherTerm {
   PolynomialBias<T> bias;

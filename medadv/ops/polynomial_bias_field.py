@@ -127,8 +127,8 @@ def _weights(image: Tensor, control: Tensor | None, warp: str | None) -> tuple[T
     grid = list(control.shape[2:])
     if control.dim() != image.dim() or control.shape[1] != axes or min(grid, default=0) < 2:
         raise ValueError(
-            f"{op}: control must be [N, {axes}, {'Gz, ' if axes == 3 else ''}Gy, Gx] with at least 2 points along every "
-            f"axis, got {list(control.shape)}"
+            f"{op}: control must be [N, {axes}, {'Gz, ' if axes == 3 else ''}Gy, Gx] with at least 2 points along "
+            f"every axis, got {list(control.shape)}"
         )
     if not control.is_floating_point():
         raise ValueError(f"{op}: control must be of a floating dtype, got {control.dtype}")

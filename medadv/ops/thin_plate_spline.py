@@ -1,7 +1,7 @@
 """Weights of thin-plate splines through the points of a regular grid, see csrc/core/thin_plate_spline.h.
 
-The linear system depends on the shape of the grid alone: it is solved once, in float64, and a spline's weights are then a
-small matrix product of the values at its control points.
+The linear system depends on the shape of the grid alone: it is solved once, in float64, and the weights of a spline are
+then a small matrix product of the values at its control points.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def _solution(grid: tuple[int, ...], device: torch.device) -> Tensor:
             [torch.cat([kernel, affine], 1), torch.cat([affine.T, torch.zeros(size, size, dtype=torch.float64)], 1)]
         )
         values = torch.eye(len(system), len(points), dtype=torch.float64)
-        return torch.linalg.solve(system, values).to(device)
+        solution: Tensor = torch.linalg.solve(system, values)
+        return solution.to(device)
 
 
 @torch.library.custom_op("medadv::thin_plate_weights", mutates_args=())
@@ -48,7 +49,8 @@ def thin_plate_weights(control: Tensor) -> Tensor:
 @torch.library.custom_op("medadv::thin_plate_weights_adjoint", mutates_args=())
 def _thin_plate_weights_adjoint(grad: Tensor, grid: Sequence[int]) -> Tensor:
     solution = _solution(tuple(grid), grad.device)
-    return torch.bmm(grad.double(), solution.expand(len(grad), -1, -1)).to(grad.dtype).unflatten(2, list(grid))
+    values: Tensor = torch.bmm(grad.double(), solution.expand(len(grad), -1, -1)).to(grad.dtype)
+    return values.reshape(*grad.shape[:2], *grid)
 
 
 def _arithmetic(tensor: Tensor) -> torch.dtype:
@@ -74,7 +76,8 @@ def _keep_grid(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
 
 
 def _weights_backward(ctx: Any, grad: Tensor) -> Tensor:
-    return _thin_plate_weights_adjoint(grad, ctx.grid).to(ctx.dtype)
+    values: Tensor = _thin_plate_weights_adjoint(grad, ctx.grid)
+    return values.to(ctx.dtype)
 
 
 def _adjoint_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:

@@ -23,7 +23,7 @@ from medadv.ops.thin_plate_spline import thin_plate_weights
 
 BASES, WARPS = polynomials.BASES, polynomials.WARPS
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 6e-6, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
-# Sizes with one voxel along an axis, primes, whole packs, more than one segment or tile; grids finer than the image too.
+# Sizes with one voxel along an axis, primes, more than one segment or tile; grids finer than the image too.
 CASES = [
     ((1, 1, 1, 1), (2, 2), 3),
     ((2, 3, 1, 17), (2, 3), 12),
@@ -92,7 +92,10 @@ def test_gradients_match_the_dense_definition(device, dtype, case, warp, wanted)
     grad = torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(device, dtype)
     exact = leaves([t.double().cpu() for t in args])
     expected = torch.autograd.grad(
-        polynomials.polynomial_bias_field(*exact, degree=degree, warp=warp), exact, grad.double().cpu(), allow_unused=True
+        polynomials.polynomial_bias_field(*exact, degree=degree, warp=warp),
+        exact,
+        grad.double().cpu(),
+        allow_unused=True,
     )
     inputs = [t for t in args if t.requires_grad]
     got = torch.autograd.grad(polynomial_bias_field(*args, degree=degree, warp=warp), inputs, grad)
@@ -398,7 +401,9 @@ def test_definition_and_tiles_match(case, warp, per_channel, seed):
     expected = definitions.polynomial_bias_field(image, coefficients, weights, *settings)
     tiled = definitions.tiled_polynomial_bias_field(image, coefficients, weights, *settings, seed)
     np.testing.assert_allclose(tiled, expected, rtol=1e-12)
-    ours = torch.ops.medadv.polynomial_bias_field(*[torch.tensor(t)[None] for t in (image, coefficients, weights)], *settings)
+    ours = torch.ops.medadv.polynomial_bias_field(
+        *[torch.tensor(t)[None] for t in (image, coefficients, weights)], *settings
+    )
     np.testing.assert_allclose(ours[0], expected, rtol=1e-12)
 
     grad = np.random.default_rng(1).uniform(0.1, 1, image.shape)
@@ -479,7 +484,7 @@ def test_terms_of_what_is_no_polynomial_are_refused(degree, axes, word):
 
 
 def test_what_is_no_tensor_is_a_type_error():
-    image, coefficients, control = sample((1, 1, 3, 4), (2, 2), 1, warp="flow")
+    image, coefficients, _control = sample((1, 1, 3, 4), (2, 2), 1, warp="flow")
     for name, args in [("image", (1.0, coefficients)), ("coefficients", (image, [0.0]))]:
         with pytest.raises(TypeError, match=f"polynomial_bias_field: {name} must be a torch.Tensor"):
             polynomial_bias_field(*args, degree=1)

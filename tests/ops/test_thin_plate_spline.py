@@ -45,7 +45,12 @@ def test_an_affine_map_has_no_other_weights(grid):
     weights = thin_plate_weights(polynomials.coordinates(grid)[None] * 0.5 + 0.25)[0]
     points = weights.shape[1] - 1 - len(grid)
     assert weights[:, :points].abs().max() < 1e-11
-    torch.testing.assert_close(weights[:, points:], torch.cat([torch.full((len(grid), 1), 0.25), torch.eye(len(grid)) / 2], 1).double(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        weights[:, points:],
+        torch.cat([torch.full((len(grid), 1), 0.25), torch.eye(len(grid)) / 2], 1).double(),
+        rtol=0,
+        atol=1e-12,
+    )
 
 
 @pytest.mark.parametrize("grid", [(3, 4), (2, 3, 2)], ids=str)
