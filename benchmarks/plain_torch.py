@@ -209,3 +209,61 @@ class Flow:
         for _ in range(7):
             displacement = self._after(displacement, displacement)
         return (displacement / self.scale).flip(1)
+
+
+class PolynomialBiasField:
+    """``image * exp(sum of a P_t(v) P_l(u))`` with Legendre polynomials; matrices are prepared beforehand."""
+
+    def __init__(self, size, degree, warp=None, grid=None, device="cpu"):
+        self.size, self.degree, self.warp = size, degree, warp
+        axes = [torch.linspace(-1, 1, n, dtype=torch.float64) for n in size]
+        powers = torch.cartesian_prod(*[torch.arange(degree + 1)] * len(size))
+        self.dense = torch.nonzero(powers.sum(1) <= degree)[:, 0].to(device)
+        self.rows = [torch.stack(self._legendre(u)).float().to(device) for u in axes]
+        self.start = torch.stack(torch.meshgrid(*axes, indexing="ij")).float().to(device)
+        if warp == "thin_plate":
+            points = torch.cartesian_prod(*[torch.linspace(-1, 1, n, dtype=torch.float64) for n in grid])
+            system = F.pad(self._kernel_rows(points, points), (0, 0, 0, len(size) + 1))
+            system[len(points) :, : len(points)] = system[: len(points), len(points) :].T
+            solution = torch.linalg.inv(system)[:, : len(points)]
+            voxels = torch.cartesian_prod(*axes)
+            self.kernel = (self._kernel_rows(voxels, points) @ solution).T.float().contiguous().to(device)
+
+    def _legendre(self, x):
+        values = [torch.ones_like(x), x]
+        for n in range(1, self.degree):
+            values.append(((2 * n + 1) * x * values[n] - n * values[n - 1]) / (n + 1))
+        return values[: self.degree + 1]
+
+    @staticmethod
+    def _kernel_rows(at, points):
+        square = (at[:, None] - points).square().sum(-1)
+        kernel = torch.xlogy(square, square) if at.shape[1] == 2 else square.sqrt()
+        return torch.cat([kernel, torch.ones(len(at), 1, dtype=at.dtype), at], 1)
+
+    def __call__(self, image: Tensor, coefficients: Tensor, control: Tensor | None = None) -> Tensor:
+        axes, count = len(self.size), self.degree + 1
+        if self.warp is None:
+            dense = coefficients.new_zeros(*coefficients.shape[:2], count**axes).index_copy(2, self.dense, coefficients)
+            field = self.rows[-2].T @ (dense.unflatten(2, [count] * axes) @ self.rows[-1])
+            if axes == 3:
+                field = (self.rows[0].T @ field.flatten(3)).reshape(*coefficients.shape[:2], *self.size)
+            return torch.exp(field) * image
+        if self.warp == "thin_plate":
+            moved = (control.flatten(2) @ self.kernel).unflatten(2, self.size)
+        else:
+            mode = "bilinear" if axes == 2 else "trilinear"
+            moved = F.interpolate(control, self.size, mode=mode, align_corners=True)
+        at = (moved + self.start).unbind(1)
+        a = coefficients[:, 0].T.reshape(-1, len(image), *[1] * axes)
+        return torch.exp(self._evaluate(iter(range(len(a))), a, at, self.degree))[:, None] * image
+
+    def _evaluate(self, terms, a, at, degree):
+        """Clenshaw's recurrence along the first axis; its coefficients are polynomials along the others."""
+        rows = []
+        for n in range(degree + 1):
+            rows.append(a[next(terms)] if len(at) == 1 else self._evaluate(terms, a, at[1:], degree - n))
+        b1 = b2 = 0.0
+        for n in range(degree, 0, -1):
+            b1, b2 = rows[n] + (2 * n + 1) / (n + 1) * at[0] * b1 - (n + 1) / (n + 2) * b2, b1
+        return rows[0] + at[0] * b1 - 0.5 * b2

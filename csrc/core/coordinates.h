@@ -73,37 +73,55 @@ struct Motion {
   MEDADV_HD FlowAxis y() const { return {size.y, grid.y}; }
   MEDADV_HD FlowAxis x() const { return {size.x, grid.x}; }
 
-  MEDADV_HD void start(int32_t iz, int32_t iy, int32_t ix, T (&at)[3]) const {
-    at[0] = coordinate<T>(iz, size.z);
-    at[1] = coordinate<T>(iy, size.y);
-    at[2] = coordinate<T>(ix, size.x);
+  // The coordinates (depth, height, width) of kCount voxels of one row, and where they move.
+  template <int kCount>
+  MEDADV_HD void start(int32_t iz, int32_t iy, const int32_t (&ix)[kCount], T (&at)[kCount][3]) const {
+    for (int i = 0; i < kCount; ++i) {
+      at[i][0] = coordinate<T>(iz, size.z);
+      at[i][1] = coordinate<T>(iy, size.y);
+      at[i][2] = coordinate<T>(ix[i], size.x);
+    }
   }
 
-  // Moves a voxel's coordinates (depth, height, width).
-  MEDADV_HD void move(int64_t example, int32_t iz, int32_t iy, int32_t ix, T (&at)[3]) const {
-    if (warp == CoordinateWarp::none) return;
-    T moved[3] = {0, 0, 0};
-    if (warp == CoordinateWarp::thin_plate) {
-      const T from[3] = {at[0], at[1], at[2]};
-      for_each_thin_plate_row(grid, from, [&](int32_t row, T value) {
-        for (int32_t d = 0; d < 3; ++d)
-          if (d >= 3 - grid.axes) moved[d] += of(example, d - (3 - grid.axes))[row] * value;
-      });
-    } else {
-      T tz, ty, tx;
-      const int32_t cz = z().locate(iz, tz), cy = y().locate(iy, ty), cx = x().locate(ix, tx);
-      for (int32_t a = 0; a < (grid.z == 1 ? 1 : 2); ++a)
-        for (int32_t b = 0; b < 2; ++b) {
-          const T w = (a ? tz : 1 - tz) * (b ? ty : 1 - ty);
-          const int32_t row = ((cz + a) * grid.y + cy + b) * grid.x + cx;
-          for (int32_t d = 0; d < 3; ++d) {
-            if (d < 3 - grid.axes) continue;
-            const T* u = of(example, d - (3 - grid.axes)) + row;
-            moved[d] += w * ((1 - tx) * u[0] + tx * u[1]);
-          }
+  template <int kCount>
+  MEDADV_HD void move(int64_t example, int32_t iz, int32_t iy, const int32_t (&ix)[kCount], T (&at)[kCount][3]) const {
+    if (warp == CoordinateWarp::thin_plate) bend(example, at);
+    if (warp == CoordinateWarp::flow)
+      MEDADV_UNROLL_BY(4)
+      for (int i = 0; i < kCount; ++i) flow(example, iz, iy, ix[i], at[i]);
+  }
+
+ private:
+  template <int kCount>
+  MEDADV_HD void bend(int64_t example, T (&at)[kCount][3]) const {
+    T u[kCount], moved[kCount][3] = {};
+    for (int i = 0; i < kCount; ++i) u[i] = at[i][2];
+    for_each_thin_plate_row(grid, at[0][0], at[0][1], u, [&](int32_t row, const T (&values)[kCount]) {
+      for (int d = 0; d < 3; ++d) {
+        if (d < 3 - grid.axes) continue;
+        const T weight = of(example, d - (3 - grid.axes))[row];
+        for (int i = 0; i < kCount; ++i) moved[i][d] += weight * values[i];
+      }
+    });
+    for (int i = 0; i < kCount; ++i)
+      for (int d = 0; d < 3; ++d) at[i][d] += moved[i][d];
+  }
+
+  MEDADV_HD void flow(int64_t example, int32_t iz, int32_t iy, int32_t ix, T (&at)[3]) const {
+    T tz, ty, tx;
+    const int32_t cz = z().locate(iz, tz), cy = y().locate(iy, ty), cx = x().locate(ix, tx);
+    MEDADV_UNROLL_BY(1)
+    for (int32_t a = 0; a < (grid.z == 1 ? 1 : 2); ++a)
+      MEDADV_UNROLL_BY(1)
+      for (int32_t b = 0; b < 2; ++b) {
+        const T w = (a ? tz : 1 - tz) * (b ? ty : 1 - ty);
+        const int32_t row = ((cz + a) * grid.y + cy + b) * grid.x + cx;
+        for (int d = 0; d < 3; ++d) {
+          if (d < 3 - grid.axes) continue;
+          const T* u = of(example, d - (3 - grid.axes)) + row;
+          at[d] += w * ((1 - tx) * u[0] + tx * u[1]);
         }
-    }
-    for (int32_t d = 0; d < 3; ++d) at[d] += moved[d];
+      }
   }
 };
 

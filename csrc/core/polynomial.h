@@ -7,7 +7,7 @@
 //
 //   p_0 = 1,  p_(n+1)(x) = x p_n(x) - c_n p_(n-1)(x),
 //
-// c_n = n^2 / (4 n^2 - 1) for Legendre and 0 for monomials: so one kernel serves both, once its coefficients are scaled.
+// c_n = n^2 / (4 n^2 - 1) for Legendre and 0 for monomials: one kernel serves both, once its coefficients are scaled.
 #pragma once
 
 #include <cstdint>
@@ -118,11 +118,14 @@ template <int kCount, typename T>
 MEDADV_HD void polynomial_values(const PolynomialShape& shape, const Recurrence<T>& r, const T* a,
                                  const T (&at)[kCount][3], T (&values)[kCount]) {
   Clenshaw<T> outer[kCount];
+  MEDADV_UNROLL_BY(1)
   for (int32_t s = shape.max_s(); s >= 0; --s) {
     Clenshaw<T> middle[kCount];
+    MEDADV_UNROLL_BY(1)
     for (int32_t t = shape.degree - s; t >= 0; --t) {
       Clenshaw<T> inner[kCount];
       const T* row = a + shape.offset(s, t);
+      MEDADV_UNROLL_BY(2)
       for (int32_t l = shape.degree - s - t; l >= 0; --l) {
         const T coefficient = row[l], c = r.c[l + 1];
         for (int i = 0; i < kCount; ++i) inner[i].step(coefficient, at[i][2], c);
@@ -140,12 +143,15 @@ MEDADV_HD void polynomial_slopes(const PolynomialShape& shape, const Recurrence<
                                  T (&slopes)[3]) {
   ClenshawSlope<T> by_w;
   Clenshaw<T> by_v, by_u;
+  MEDADV_UNROLL_BY(1)
   for (int32_t s = shape.max_s(); s >= 0; --s) {
     ClenshawSlope<T> middle_v;
     Clenshaw<T> middle_u;
+    MEDADV_UNROLL_BY(1)
     for (int32_t t = shape.degree - s; t >= 0; --t) {
       ClenshawSlope<T> inner;
       const T* row = a + shape.offset(s, t);
+      MEDADV_UNROLL_BY(2)
       for (int32_t l = shape.degree - s - t; l >= 0; --l) inner.step(row[l], at[2], r.c[l + 1]);
       middle_v.step(inner.sum.value, at[1], r.c[t + 1]);
       middle_u.step(inner.slope.value, at[1], r.c[t + 1]);

@@ -34,8 +34,9 @@ struct PolynomialField {
   MEDADV_HD void operator()(int64_t set_of_all, int32_t z, int32_t y, int32_t x) const {
     const int64_t example = set_of_all / bias.sets, set = set_of_all % bias.sets;
     T at[1][3], field[1];
-    bias.motion.start(z, y, x, at[0]);
-    bias.motion.move(example, z, y, x, at[0]);
+    const int32_t voxels_x[1] = {x};
+    bias.motion.start(z, y, voxels_x, at);
+    bias.motion.move(example, z, y, voxels_x, at);
     polynomial_values(bias.shape, bias.recurrence, a + set_of_all * bias.shape.terms(), at, field);
     const int64_t voxels = bias.size().voxels(), first = bias.first_channel(example, set);
     for (int64_t channel = first; channel < first + bias.per_set(); ++channel)
@@ -55,14 +56,15 @@ struct PolynomialForce {
   MEDADV_HD void operator()(int64_t set_of_all, int32_t z, int32_t y, int32_t x) const {
     const int64_t example = set_of_all / bias.sets, set = set_of_all % bias.sets;
     const int64_t voxels = bias.size().voxels(), first = bias.first_channel(example, set);
-    T f = 0, at[3], slopes[3];
+    const int32_t voxels_x[1] = {x};
+    T f = 0, at[1][3], slopes[3];
     for (int64_t channel = first; channel < first + bias.per_set(); ++channel)
       f += force(channel * voxels + bias.size().offset(z, y, x));
-    bias.motion.start(z, y, x, at);
-    const T from[3] = {at[0], at[1], at[2]};
-    bias.motion.move(example, z, y, x, at);
-    add_to_coefficients(set_of_all, f, at);
-    polynomial_slopes(bias.shape, bias.recurrence, a + set_of_all * bias.shape.terms(), at, slopes);
+    bias.motion.start(z, y, voxels_x, at);
+    const T from[3] = {at[0][0], at[0][1], at[0][2]};
+    bias.motion.move(example, z, y, voxels_x, at);
+    add_to_coefficients(set_of_all, f, at[0]);
+    polynomial_slopes(bias.shape, bias.recurrence, a + set_of_all * bias.shape.terms(), at[0], slopes);
     const Motion<T>& motion = bias.motion;
     const ControlGrid& grid = motion.grid;
     for (int32_t row = 0; row < motion.rows(); ++row) {

@@ -2,11 +2,11 @@
 //
 // A tile is kPolynomialWidth voxels of kPolynomialRows rows of one plane. Where the coordinates stay as they are, a
 // plane's coefficients are summed over depth and a row's over height in shared memory, and a voxel costs degree + 1
-// steps; backwards every thread sums a column over the rows, and the columns are then summed against the powers of their
-// coordinate. Where the coordinates move, every voxel evaluates the whole polynomial; backwards the powers of a row of
-// voxels go to shared memory, and thread m sums term m over them; likewise the rows of a thin-plate spline. A tile leaves
-// partial sums, which a second kernel gathers; a control point of a flow gathers from the voxels it reaches. Fixed
-// orders, no atomics.
+// steps; backwards every thread sums a column over the rows, and the columns are then summed against the powers of
+// their coordinate. Where the coordinates move, every voxel evaluates the whole polynomial; backwards the powers of a
+// row of voxels go to shared memory, and thread m sums term m over them; likewise the rows of a thin-plate spline. A
+// tile leaves partial sums, which a second kernel gathers; a control point of a flow gathers from the voxels it
+// reaches. Fixed orders, no atomics.
 #pragma once
 
 #include "core/polynomial_bias_field.h"
@@ -103,11 +103,10 @@ struct PolynomialForward {
     team.each([&](int t) {
       for_each_quad<Team::size>(bias, tile, t, [&](int32_t row, int32_t x, int32_t n) {
         T at[4][3], field[4];
-        for (int i = 0; i < 4; ++i) {
-          const int32_t inside = x + i < bias.size().x ? x + i : bias.size().x - 1;
-          bias.motion.start(tile.z, row, inside, at[i]);
-          bias.motion.move(tile.example, tile.z, row, inside, at[i]);
-        }
+        int32_t inside[4];
+        for (int i = 0; i < 4; ++i) inside[i] = x + i < bias.size().x ? x + i : bias.size().x - 1;
+        bias.motion.start(tile.z, row, inside, at);
+        bias.motion.move(tile.example, tile.z, row, inside, at);
         polynomial_values(bias.shape, bias.recurrence, a, at, field);
         write(bias, tile, row, x, n, field, voxel);
       });
@@ -248,9 +247,11 @@ struct PolynomialMovedBackward {
  private:
   MEDADV_HD void tabulate(const PolynomialBias<T>& bias, int32_t example, int32_t z, int32_t y, int32_t x, T f,
                           bool spline, int t) {
-    T at[3];
-    bias.motion.start(z, y, x, at);
-    bias.motion.move(example, z, y, x, at);
+    T moved[1][3];
+    const int32_t voxels_x[1] = {x};
+    bias.motion.start(z, y, voxels_x, moved);
+    bias.motion.move(example, z, y, voxels_x, moved);
+    const T(&at)[3] = moved[0];
     MonicPowers<T> w(bias.recurrence, at[0]), v(bias.recurrence, at[1]), u(bias.recurrence, at[2]);
     for (; w.n <= bias.shape.max_s(); w.next()) powers[0][w.n][t] = f * w.value;
     for (; v.n <= bias.shape.degree; v.next()) powers[1][v.n][t] = v.value;
@@ -275,9 +276,10 @@ struct PolynomialMovedBackward {
         T sum[3] = {0, 0, 0};
         if (row < rows)
           for (int32_t i = t % kPolynomialParts; i < kWidth; i += kPolynomialParts) {
-            T at[3];
-            motion.start(tile.z, y, x0 + i < bias.size().x ? x0 + i : bias.size().x - 1, at);
-            const T value = thin_plate_row(motion.grid, row, at);
+            T at[1][3];
+            const int32_t inside[1] = {x0 + i < bias.size().x ? x0 + i : bias.size().x - 1};
+            motion.start(tile.z, y, inside, at);
+            const T value = thin_plate_row(motion.grid, row, at[0]);
             for (int d = 0; d < 3; ++d) sum[d] += forces[d][i] * value;
           }
         for (int d = 0; d < 3; ++d) parts[d][t] = sum[d];
@@ -321,10 +323,11 @@ struct FlowGather {
           const T weight = motion.z().template weight<T>(kz, z) * motion.y().template weight<T>(ky, y) *
                            motion.x().template weight<T>(kx, x);
           const T f = weight * force_at(bias, force, example, set, z, y, x);
-          T at[3], slopes[3];
-          motion.start(z, y, x, at);
-          motion.move(example, z, y, x, at);
-          polynomial_slopes(bias.shape, bias.recurrence, a, at, slopes);
+          T at[1][3], slopes[3];
+          const int32_t voxels_x[1] = {x};
+          motion.start(z, y, voxels_x, at);
+          motion.move(example, z, y, voxels_x, at);
+          polynomial_slopes(bias.shape, bias.recurrence, a, at[0], slopes);
           for (int d = 0; d < 3; ++d) sum[d][t] += f * slopes[d];
         }
       });
@@ -335,14 +338,16 @@ struct FlowGather {
         for (int d = 0; d < 3; ++d) sum[d][t] += sum[d][t + half];
       });
     team.each([&](int t) {
-      if (t < grid.axes) grad_weights[(int64_t(example) * grid.axes + t) * grid.points() + point] = sum[t + 3 - grid.axes][0];
+      if (t >= grid.axes) return;
+      grad_weights[(int64_t(example) * grid.axes + t) * grid.points() + point] = sum[t + 3 - grid.axes][0];
     });
   }
 };
 
 // --- partial sums of the tiles --------------------------------------------------------------------------------------
 
-// The gradients of one example: to coefficient i of [sets, terms], or to weight i - sets * terms of a thin-plate spline.
+// The gradients of one example: to coefficient i of [sets, terms], or to weight i - sets * terms of a thin-plate
+// spline.
 template <typename T, typename S>
 struct GatherTerm {
   PolynomialBias<T> bias;

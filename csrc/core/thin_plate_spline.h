@@ -54,18 +54,30 @@ MEDADV_HD T thin_plate_row(const ControlGrid& g, int32_t k, const T (&p)[3]) {
   return thin_plate_kernel(g.axes, dz * dz + dy * dy + dx * dx);
 }
 
-// Calls f(k, thin_plate_row) for every row.
-template <typename T, typename F>
-MEDADV_HD void for_each_thin_plate_row(const ControlGrid& g, const T (&p)[3], F f) {
-  for (int32_t z = 0, k = 0; z < g.z; ++z)
+// Calls f(k, values) for every row, values being thin_plate_row at kCount points (w, v, u[i]) of one row of voxels.
+template <int kCount, typename T, typename F>
+MEDADV_HD void for_each_thin_plate_row(const ControlGrid& g, T w, T v, const T (&u)[kCount], F f) {
+  T values[kCount];
+  int32_t k = 0;
+  MEDADV_UNROLL_BY(1)
+  for (int32_t z = 0; z < g.z; ++z)
+    MEDADV_UNROLL_BY(1)
     for (int32_t y = 0; y < g.y; ++y) {
-      const T dz = p[0] - coordinate<T>(z, g.z), dy = p[1] - coordinate<T>(y, g.y), square = dz * dz + dy * dy;
-      for (int32_t x = 0; x < g.x; ++x, ++k) {
-        const T dx = p[2] - coordinate<T>(x, g.x);
-        f(k, thin_plate_kernel(g.axes, square + dx * dx));
+      const T dz = w - coordinate<T>(z, g.z), dy = v - coordinate<T>(y, g.y), far = dz * dz + dy * dy;
+      MEDADV_UNROLL_BY(1)
+      for (int32_t x = 0; x < g.x; ++x) {
+        const T at = coordinate<T>(x, g.x);
+        for (int i = 0; i < kCount; ++i) values[i] = thin_plate_kernel(g.axes, far + (u[i] - at) * (u[i] - at));
+        f(k++, values);
       }
     }
-  for (int32_t k = g.points(); k < g.rows(); ++k) f(k, thin_plate_row(g, k, p));
+  for (int i = 0; i < kCount; ++i) values[i] = T(1);
+  f(k++, values);
+  for (int i = 0; i < kCount; ++i) values[i] = w;
+  if (g.axes == 3) f(k++, values);
+  for (int i = 0; i < kCount; ++i) values[i] = v;
+  f(k++, values);
+  f(k, u);
 }
 
 }  // namespace medadv

@@ -57,7 +57,7 @@ class StillField {
       : t_(tables), shape_(tables.bias.shape), powers_(shape_.degree + 1),
         plane_(size_t(t_.bias.sets * powers_) * kPack),
         lines_(size_t(t_.bias.sets * t_.bands.rows) * kPack),
-        sums_(backward ? size_t(t_.bias.sets) * kMaxPowers * kMaxPowers * kPack : 0) {}
+        row_sums_(backward ? size_t(t_.bias.sets) * kMaxPowers * kPack : 0), sums_(row_sums_.size() * kMaxPowers) {}
 
   void begin(const RowBlock& block) {
     block_ = &block;
@@ -86,9 +86,11 @@ class StillField {
   bool force_needs_field() const { return false; }
 
   void add_force(int64_t set, const T* force) {
-    alignas(64) Lanes<T> line[kMaxPowers] = {};
+    Lanes<T>* line = reinterpret_cast<Lanes<T>*>(&row_sums_[size_t(set * kMaxPowers) * kPack]);
+    if (segment_.x == 0) std::fill_n(line[0], powers_ * kPack, T(0));
     project(powers_, force, powers_of(segment_), segment_.n, line);
-    add_outer(powers_, &t_.y[size_t(segment_.y) * kPack], line, lanes_of(set, 0, 0));
+    if (segment_.x + segment_.n == t_.bands.size.x)
+      add_outer(powers_, &t_.y[size_t(segment_.y) * kPack], line, lanes_of(set, 0, 0));
   }
 
   void end_example() {}
@@ -120,7 +122,8 @@ class StillField {
   RowSegment segment_{};
   Scratch<T> plane_;  // [sets, t, kPack] coefficients of the plane
   Scratch<T> lines_;  // [sets, rows of the block, kPack] coefficients of every row
-  Scratch<T> sums_;   // [sets, t, l, kPack], kMaxPowers of t and l
+  Scratch<T> row_sums_;  // [sets, l, kPack] sums of a row so far
+  Scratch<T> sums_;      // [sets, t, l, kPack], kMaxPowers of t and l
 };
 
 // --- fields over coordinates that move ---------------------------------------------------------------------------
@@ -130,8 +133,8 @@ class MovedField {
  public:
   MovedField(const PolynomialTables<T>& tables, bool backward, bool to_motion)
       : t_(tables), motion_(tables.bias.motion), grid_(motion_.grid), shape_(tables.bias.shape),
-        powers_(shape_.degree + 1), axes_(grid_.axes), to_motion_(to_motion), thin_(motion_.warp == CoordinateWarp::thin_plate),
-        work_(1), kernel_(thin_ ? size_t(grid_.rows()) * kSegment : 0) {
+        powers_(shape_.degree + 1), axes_(grid_.axes), to_motion_(to_motion),
+        thin_(motion_.warp == CoordinateWarp::thin_plate), work_(1), kernel_(thin_ ? size_t(grid_.rows()) * kSegment : 0) {
     const int64_t examples = tables.examples_per_block();
     if (backward) sums_.resize(size_t(examples * tables.bias.sets * shape_.terms()) * kPack);
     if (to_motion && thin_) weight_sums_.resize(size_t(examples * axes_ * grid_.rows()) * kPack);
@@ -502,8 +505,10 @@ PolynomialBiasFieldBackward<T, S>::PolynomialBiasFieldBackward(const PolynomialB
   weight_sums_ = 0;
   if (grad_weights_) {
     int64_t rows = 0;
-    for (int32_t begin = 0; begin < bias.size().y; begin += tables_.bands.rows)
-      rows = std::max<int64_t>(rows, FlowBand(bias.motion.y(), begin, std::min(begin + tables_.bands.rows, bias.size().y)).count);
+    for (int32_t begin = 0; begin < bias.size().y; begin += tables_.bands.rows) {
+      const int32_t end = std::min(begin + tables_.bands.rows, bias.size().y);
+      rows = std::max<int64_t>(rows, FlowBand(bias.motion.y(), begin, end).count);
+    }
     weight_sums_ = grid.axes * (bias.motion.warp == CoordinateWarp::flow ? rows * grid.x : grid.rows());
   }
   const int64_t count = bias.examples * tables_.blocks_per_example();

@@ -51,7 +51,7 @@ template <typename T>
 int64_t polynomial_workspace(const PolynomialBias<T>& bias, bool to_weights) {
   const bool still = bias.motion.warp == CoordinateWarp::none;
   const PolynomialTiling tiling(bias.size(), still ? kPolynomialWidth : kMovedThreads<T>);
-  const int64_t sums = still ? bias.sets * PolynomialShape{bias.shape.degree, 2}.terms() : moved_sums(bias, to_weights);
+  const int64_t sums = still ? bias.sets * bias.shape.plane_terms() : moved_sums(bias, to_weights);
   return bias.examples * bias.size().z * tiling.per_plane() * sums;
 }
 

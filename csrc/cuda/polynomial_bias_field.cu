@@ -4,11 +4,13 @@
 namespace medadv::cuda {
 
 // Blocks per multiprocessor, at least: registers enough that nothing spills; see kTileBlocks.
-inline constexpr int kPolynomialBlocks = 4, kMovedBlocks = 3;
+template <typename T>
+inline constexpr int kPolynomialBlocks = sizeof(T) == 8 ? 2 : 4;
+inline constexpr int kMovedBlocks = 3;
 
 // Planes are those of examples times sets, or of examples.
 template <bool kMoved, typename T, typename S, typename Voxel>
-__global__ void __launch_bounds__(kPolynomialThreads, kPolynomialBlocks)
+__global__ void __launch_bounds__(kPolynomialThreads, kPolynomialBlocks<T>)
     polynomial_forward_kernel(const __grid_constant__ PolynomialBias<T> bias, unsigned planes, int32_t tiles_y,
                               const S* coefficients, const __grid_constant__ Voxel voxel) {
   __shared__ PolynomialForward<T> shared;
@@ -26,12 +28,12 @@ __global__ void __launch_bounds__(kPolynomialThreads, kPolynomialBlocks)
 }
 
 template <typename T, typename Force>
-__global__ void __launch_bounds__(kPolynomialThreads, kPolynomialBlocks)
+__global__ void __launch_bounds__(kPolynomialThreads, kPolynomialBlocks<T>)
     polynomial_still_backward_kernel(const __grid_constant__ PolynomialBias<T> bias, unsigned planes, int32_t tiles_y,
                                      const __grid_constant__ Force force, T* partial) {
   __shared__ PolynomialStillBackward<T> shared;
   const unsigned depth = unsigned(bias.size().z), sets = unsigned(bias.sets);
-  const int64_t sums = PolynomialShape{bias.shape.degree, 2}.terms();
+  const int64_t sums = bias.shape.plane_terms();
   for (unsigned plane = blockIdx.z; plane < planes; plane += gridDim.z)
     for (int32_t y = int32_t(blockIdx.y); y < tiles_y; y += int32_t(gridDim.y)) {
       const unsigned set = plane / depth, example = set / sets;
@@ -54,13 +56,13 @@ __global__ void __launch_bounds__(kMovedThreads<T>, kMovedBlocks)
     for (int32_t y = int32_t(blockIdx.y); y < tiles_y; y += int32_t(gridDim.y)) {
       const unsigned example = plane / depth;
       const PolynomialTile tile{int32_t(example), 0, int32_t(plane - example * depth), y, int32_t(blockIdx.x)};
-      shared.run(CudaTeam<kMovedThreads<T>>{}, bias, coefficients + int64_t(example) * bias.sets * bias.shape.terms(), tile,
-                 force, to_weights, partial + ((int64_t(plane) * tiles_y + y) * gridDim.x + blockIdx.x) * sums);
+      shared.run(CudaTeam<kMovedThreads<T>>{}, bias, coefficients + int64_t(example) * bias.sets * bias.shape.terms(),
+                 tile, force, to_weights, partial + ((int64_t(plane) * tiles_y + y) * gridDim.x + blockIdx.x) * sums);
     }
 }
 
 template <typename T, typename S, typename Force>
-__global__ void __launch_bounds__(kFlowThreads, kPolynomialBlocks)
+__global__ void __launch_bounds__(kFlowThreads, kMovedBlocks)
     flow_gather_kernel(const __grid_constant__ PolynomialBias<T> bias, const S* coefficients,
                        const __grid_constant__ Force force, T* grad_weights) {
   __shared__ FlowGather<T> shared;
@@ -84,10 +86,9 @@ cudaError_t polynomial_bias_field(const PolynomialBias<T>& bias, const S* image,
   const int64_t planes = bias.examples * bias.sets * bias.size().z;
   const dim3 grid(unsigned(tiling.x), grid_axis(tiling.y), grid_axis(planes));
   const BiasVoxel<T, S> voxel{image, out, quads_aligned(bias.size().x, image, out)};
-  if (bias.motion.warp == CoordinateWarp::none)
-    polynomial_forward_kernel<false><<<grid, kPolynomialThreads, 0, stream>>>(bias, unsigned(planes), tiling.y, a, voxel);
-  else
-    polynomial_forward_kernel<true><<<grid, kPolynomialThreads, 0, stream>>>(bias, unsigned(planes), tiling.y, a, voxel);
+  const auto kernel = bias.motion.warp == CoordinateWarp::none ? polynomial_forward_kernel<false, T, S, BiasVoxel<T, S>>
+                                                               : polynomial_forward_kernel<true, T, S, BiasVoxel<T, S>>;
+  kernel<<<grid, kPolynomialThreads, 0, stream>>>(bias, unsigned(planes), tiling.y, a, voxel);
   return cudaGetLastError();
 }
 
@@ -99,7 +100,7 @@ cudaError_t polynomial_parameters_backward(const PolynomialBias<T>& bias, const 
   const PolynomialTiling tiling(bias.size(), still ? kPolynomialWidth : kMovedThreads<T>);
   const int64_t planes = bias.examples * (still ? bias.sets : 1) * bias.size().z;
   const dim3 grid(unsigned(tiling.x), grid_axis(tiling.y), grid_axis(planes));
-  const int64_t sums = still ? PolynomialShape{bias.shape.degree, 2}.terms() : moved_sums(bias, grad_weights != nullptr);
+  const int64_t sums = still ? bias.shape.plane_terms() : moved_sums(bias, grad_weights != nullptr);
   if (still)
     polynomial_still_backward_kernel<<<grid, kPolynomialThreads, 0, stream>>>(bias, unsigned(planes), tiling.y, force,
                                                                               workspace);

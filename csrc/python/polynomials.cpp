@@ -24,7 +24,8 @@ struct Polynomial {
              coefficients.shape(0)} {
     const int32_t axes = bias.shape.axes;
     ControlGrid points{1, 1, 1, axes};
-    if (!grid.empty()) points = {axes == 3 ? int32_t(grid[0]) : 1, int32_t(grid[axes - 2]), int32_t(grid[axes - 1]), axes};
+    if (!grid.empty())
+      points = {axes == 3 ? int32_t(grid[0]) : 1, int32_t(grid[axes - 2]), int32_t(grid[axes - 1]), axes};
     bias.motion = {CoordinateWarp(warp), volume_of({image.shape() + 1, image.shape() + image.ndim()}), points,
                    weights.data()};
     if (coefficients.shape(1) != bias.shape.terms() || weights.shape(1) != bias.motion.rows())

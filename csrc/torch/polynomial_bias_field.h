@@ -51,8 +51,8 @@ struct PolynomialCall {
   }
 };
 
-inline PolynomialCall check_polynomial(const char* op, const char* name, const Tensor& image, const Tensor& coefficients,
-                                       const PolynomialSettings& s) {
+inline PolynomialCall check_polynomial(const char* op, const char* name, const Tensor& image,
+                                       const Tensor& coefficients, const PolynomialSettings& s) {
   const Volume size = volume_of(op, name, image);
   const int64_t axes = image.dim() - 2;
   check(s.degree >= 0 && s.degree <= kMaxDegree, op, ": degree must be from 0 to ", kMaxDegree, ", got ", s.degree);
@@ -98,9 +98,9 @@ Tensor polynomial_bias_field(const Tensor& image, const Tensor& coefficients, co
 
 // Gradients to the parameters, and to the image where grad_image is not null; else `image` is the output.
 template <typename Backend>
-std::tuple<Tensor, Tensor> polynomial_gradients(const char* op, const char* name, const Tensor& grad, const Tensor& image,
-                                                const Tensor& coefficients, const PolynomialSettings& s, bool to_weights,
-                                                Tensor* grad_image) {
+std::tuple<Tensor, Tensor> polynomial_gradients(const char* op, const char* name, const Tensor& grad,
+                                                const Tensor& image, const Tensor& coefficients,
+                                                const PolynomialSettings& s, bool to_weights, Tensor* grad_image) {
   const PolynomialCall call = check_polynomial(op, name, image, coefficients, s);
   check_same_shape(op, "grad", grad, name, image);
   const typename Backend::Scope scope(image);
@@ -112,7 +112,8 @@ std::tuple<Tensor, Tensor> polynomial_gradients(const char* op, const char* name
   dispatch_floating(op, name, x.scalar_type(), [&]<typename S>() {
     using T = Arithmetic<S>;
     Backend::polynomial_bias_field_backward(scope, call.with<T>(w), g.const_data_ptr<S>(), x.const_data_ptr<S>(),
-                                            a.const_data_ptr<S>(), grad_image ? grad_image->mutable_data_ptr<S>() : nullptr,
+                                            a.const_data_ptr<S>(),
+                                            grad_image ? grad_image->mutable_data_ptr<S>() : nullptr,
                                             grad_a.mutable_data_ptr<S>(),
                                             to_weights ? grad_w.mutable_data_ptr<T>() : nullptr);
   });

@@ -1,7 +1,7 @@
 """Weights of thin-plate splines through the points of a regular grid, see csrc/core/thin_plate_spline.h.
 
-The linear system depends on the shape of the grid alone: it is solved once, in float64, and a spline's weights are then
-a small matrix product of the values at its control points.
+The linear system depends on the shape of the grid alone: it is solved once, in float64, and the weights of a spline are
+then a small matrix product of the values at its control points.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def thin_plate_weights(control: Tensor) -> Tensor:
 @torch.library.custom_op("medadv::thin_plate_weights_adjoint", mutates_args=())
 def _thin_plate_weights_adjoint(grad: Tensor, grid: Sequence[int]) -> Tensor:
     solution = _solution(tuple(grid), grad.device)
-    values = torch.bmm(grad.double(), solution.expand(len(grad), -1, -1))
-    return values.to(grad.dtype).reshape(*grad.shape[:2], *grid)
+    values: Tensor = torch.bmm(grad.double(), solution.expand(len(grad), -1, -1)).to(grad.dtype)
+    return values.reshape(*grad.shape[:2], *grid)
 
 
 def _arithmetic(tensor: Tensor) -> torch.dtype:
@@ -76,8 +76,8 @@ def _keep_grid(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
 
 
 def _weights_backward(ctx: Any, grad: Tensor) -> Tensor:
-    control: Tensor = _thin_plate_weights_adjoint(grad, ctx.grid).to(ctx.dtype)
-    return control
+    values: Tensor = _thin_plate_weights_adjoint(grad, ctx.grid)
+    return values.to(ctx.dtype)
 
 
 def _adjoint_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:

@@ -25,7 +25,7 @@ MAX_REGISTERS = {
     "tile_slopes_sum_kernel": 128,
     "lattice_gradient_kernel": 128,
     "energy_kernel": 128,
-    "polynomial_forward_kernel": 128,
+    "polynomial_forward_kernel": 255,
     "polynomial_still_backward_kernel": 128,
     "polynomial_moved_backward_kernel": 255,
     "flow_gather_kernel": 255,
