@@ -81,6 +81,12 @@ MEDADV_SIMD void add_row(int32_t n, const T* row, T* sum) {
   for (int32_t i = 0; i < n; ++i) sum[i] += row[i];
 }
 
+template <typename T, typename S>
+MEDADV_SIMD void store_row(int32_t n, const T* row, S* out) {
+  MEDADV_INDEPENDENT
+  for (int32_t i = 0; i < n; ++i) out[i] = S(row[i]);
+}
+
 // What a thread knows of the block and the row where it is.
 template <typename T, typename S>
 class ChainRow {
@@ -181,17 +187,18 @@ class ChainRowGradients {
 
  private:
   void add_noise(const ChainRow<T, S>& row, int64_t k) {
-    add_row(chain_.s.x, passed_.data(), noise_.data());
-    if (k + 1 < chain_.s.channels && chain_.noises == 1) return;
-    S* out = to_.noise + row.offset(chain_.noise_of(row.block.channel, k));
-    for (int32_t i = 0; i < chain_.s.x; ++i) out[i] = S(noise_[size_t(i)]);
-    std::fill(noise_.begin(), noise_.end(), T(0));
+    const int32_t n = chain_.s.x;
+    const bool shared = chain_.noises < chain_.s.channels;
+    if (shared) add_row(n, passed_.data(), noise_.data());
+    if (shared && k + 1 < chain_.s.channels) return;
+    store_row(n, (shared ? noise_ : passed_).data(), to_.noise + row.offset(chain_.noise_of(row.block.channel, k)));
+    if (shared) std::fill(noise_.begin(), noise_.end(), T(0));
   }
 
   const Chain<T, S>& chain_;
   const S* grad_;
   const ChainGradients<S>& to_;
-  Scratch<T> passed_, noise_;
+  Scratch<T> passed_, noise_;  // gradients before the clip, and their sum over the channels
   Scratch<S> through_;
 };
 
