@@ -104,7 +104,8 @@ class ChainRow {
     motion_block_ = motion_rows_.block(index);
     if (chain_.displacement) motion_.spread(motion_block_, chain_.displacement_of(block.channel));
     for (int64_t k = 0; k < chain_.gains; ++k)
-      spread_gain(gain_, block, chain_.log_gain + chain_.gain_of(block.channel, k) * gain_.g.knots(), gains_[size_t(k)]);
+      spread_gain(gain_, block, chain_.log_gain + chain_.gain_of(block.channel, k) * gain_.g.knots(),
+                  gains_[size_t(k)]);
   }
 
   // slopes: whether gradients to the displacement are wanted.
@@ -161,7 +162,8 @@ template <typename T, typename S>
 class ChainRowGradients {
  public:
   ChainRowGradients(const Chain<T, S>& chain, const S* grad, const ChainGradients<S>& to, int32_t stride)
-      : chain_(chain), grad_(grad), to_(to), passed_(size_t(stride)), noise_(size_t(stride)), through_(size_t(stride)) {}
+      : chain_(chain), grad_(grad), to_(to), passed_(size_t(stride)), noise_(size_t(stride)),
+        through_(size_t(stride)) {}
 
   // sum: where the gradient to the image is summed. motion and gain: rows of the forces on the lattices, one component
   // after the other, or null where not wanted.
