@@ -1,8 +1,8 @@
 // A warp, then a bias field, then noise, then a clip, voxel by voxel:
 //   y(p) = clip(o + (x(p + d(p)) - o) exp(B(p)) + n(p)),
 // with d and B the cubic B-splines of two lattices, and o the origin of intensities (air, in HU). A stage that is left
-// out is a null pointer: no displacement, a gain of 1, no noise. The samples are those of core/warp.h; the derivative of
-// the clip is that of torch's clamp, 1 inside the bounds and on them.
+// out is a null pointer: no displacement, a gain of 1, no noise. The samples are those of core/warp.h; the derivative
+// of the clip is that of torch's clamp, 1 inside the bounds and on them.
 // T: arithmetic type; S: storage type.
 #pragma once
 

@@ -81,6 +81,12 @@ MEDADV_SIMD void add_row(int32_t n, const T* row, T* sum) {
   for (int32_t i = 0; i < n; ++i) sum[i] += row[i];
 }
 
+template <typename T, typename S>
+MEDADV_SIMD void store_row(int32_t n, const T* row, S* out) {
+  MEDADV_INDEPENDENT
+  for (int32_t i = 0; i < n; ++i) out[i] = S(row[i]);
+}
+
 // What a thread knows of the block and the row where it is.
 template <typename T, typename S>
 class ChainRow {
@@ -98,7 +104,8 @@ class ChainRow {
     motion_block_ = motion_rows_.block(index);
     if (chain_.displacement) motion_.spread(motion_block_, chain_.displacement_of(block.channel));
     for (int64_t k = 0; k < chain_.gains; ++k)
-      spread_gain(gain_, block, chain_.log_gain + chain_.gain_of(block.channel, k) * gain_.g.knots(), gains_[size_t(k)]);
+      spread_gain(gain_, block, chain_.log_gain + chain_.gain_of(block.channel, k) * gain_.g.knots(),
+                  gains_[size_t(k)]);
   }
 
   // slopes: whether gradients to the displacement are wanted.
@@ -155,7 +162,8 @@ template <typename T, typename S>
 class ChainRowGradients {
  public:
   ChainRowGradients(const Chain<T, S>& chain, const S* grad, const ChainGradients<S>& to, int32_t stride)
-      : chain_(chain), grad_(grad), to_(to), passed_(size_t(stride)), noise_(size_t(stride)), through_(size_t(stride)) {}
+      : chain_(chain), grad_(grad), to_(to), passed_(size_t(stride)), noise_(size_t(stride)),
+        through_(size_t(stride)) {}
 
   // sum: where the gradient to the image is summed. motion and gain: rows of the forces on the lattices, one component
   // after the other, or null where not wanted.
@@ -181,17 +189,18 @@ class ChainRowGradients {
 
  private:
   void add_noise(const ChainRow<T, S>& row, int64_t k) {
-    add_row(chain_.s.x, passed_.data(), noise_.data());
-    if (k + 1 < chain_.s.channels && chain_.noises == 1) return;
-    S* out = to_.noise + row.offset(chain_.noise_of(row.block.channel, k));
-    for (int32_t i = 0; i < chain_.s.x; ++i) out[i] = S(noise_[size_t(i)]);
-    std::fill(noise_.begin(), noise_.end(), T(0));
+    const int32_t n = chain_.s.x;
+    const bool shared = chain_.noises < chain_.s.channels;
+    if (shared) add_row(n, passed_.data(), noise_.data());
+    if (shared && k + 1 < chain_.s.channels) return;
+    store_row(n, (shared ? noise_ : passed_).data(), to_.noise + row.offset(chain_.noise_of(row.block.channel, k)));
+    if (shared) std::fill(noise_.begin(), noise_.end(), T(0));
   }
 
   const Chain<T, S>& chain_;
   const S* grad_;
   const ChainGradients<S>& to_;
-  Scratch<T> passed_, noise_;
+  Scratch<T> passed_, noise_;  // gradients before the clip, and their sum over the channels
   Scratch<S> through_;
 };
 

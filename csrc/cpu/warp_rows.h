@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "core/warp.h"
-#include "cpu/scratch.h"
 
 namespace medadv::cpu {
 
@@ -79,10 +78,10 @@ class WarpRow {
   const int32_t stride;
   int32_t z = 0, y = 0;
   const T* d[3] = {nullptr, nullptr, nullptr};
-  Scratch<int32_t> first;    // offset of the first tap; -1 where not all taps are in the image
-  Scratch<T> part;           // [3, stride] how far past it
-  Scratch<T> taps;           // [2 or 4, 2 stride] of linear interpolation: pairs along the width
-  Scratch<T> weight, slope;  // [3, 4 stride] of cubic interpolation
+  std::vector<int32_t> first;     // offset of the first tap; -1 where not all taps are in the image
+  std::vector<T> part;            // [3, stride] how far past it
+  std::vector<T> taps;            // [2 or 4, 2 stride] of linear interpolation: pairs along the width
+  std::vector<T> weight, slope;   // [3, 4 stride] of cubic interpolation
 
   template <Interpolation kind, int kAxes>
   WarpTaps<T, kind, kAxes> taps_of(int32_t i) const {
@@ -92,7 +91,7 @@ class WarpRow {
   }
 
  private:
-  Scratch<T> own_;  // [3, stride]
+  std::vector<T> own_;  // [3, stride]
 };
 
 }  // namespace medadv::cpu

@@ -44,12 +44,6 @@ Chain<T, S> some_of(const Chain<T, S>& chain, int64_t first, int64_t count) {
   return some;
 }
 
-template <typename T, typename S>
-cudaError_t adjoint(const Lattice& g, int64_t fields, const T* forces, S* grad_c, T* partials, cudaStream_t stream) {
-  const FieldForce<T, T> force{forces, quads_aligned(g.x.size, forces)};
-  return spline_backward<T>(g, {fields, 1}, force, grad_c, partials, stream);
-}
-
 }  // namespace
 
 template <typename T, typename S>
@@ -70,7 +64,8 @@ cudaError_t transform_chain_backward(const Chain<T, S>& chain, const S* grad, co
       const int64_t count = first + step < s.images ? step : s.images - first, at = first * s.channels * s.voxels();
       const Chain<T, S> some = some_of(chain, first, count);
       T* const motion_force = to.displacement ? workspace.forces : nullptr;
-      T* const gain_force = to.log_gain ? workspace.forces + (to.displacement ? count * s.axes * s.voxels() : 0) : nullptr;
+      const int64_t before = to.displacement ? count * s.axes * s.voxels() : 0;
+      T* const gain_force = to.log_gain ? workspace.forces + before : nullptr;
       S* const grad_noise = to.noise ? to.noise + first * chain.noises * s.voxels() : nullptr;
       const cudaError_t error = choose(s, [&](auto kind, auto axes) {
         using Gradient = ChainGradientVoxel<T, S, kind, axes, AtomicImage<T>>;
@@ -78,20 +73,17 @@ cudaError_t transform_chain_backward(const Chain<T, S>& chain, const S* grad, co
             Gradient{some, grad + at, motion_force, gain_force, grad_noise, {sum ? sum + at : nullptr}}, stream);
       });
       if (error != cudaSuccess) return error;
-      if (motion_force) {
-        const int64_t fields = count * s.axes;
-        const cudaError_t moved = adjoint(chain.motion, fields, motion_force,
-                                          to.displacement + first * s.axes * chain.motion.knots(), workspace.partials,
-                                          stream);
-        if (moved != cudaSuccess) return moved;
-      }
-      if (gain_force) {
-        const int64_t fields = count * chain.gains;
-        const cudaError_t gained = adjoint(chain.gain, fields, gain_force,
-                                           to.log_gain + first * chain.gains * chain.gain.knots(), workspace.partials,
-                                           stream);
-        if (gained != cudaSuccess) return gained;
-      }
+      // forces: [count, fields, z, y, x], or null where no gradient to their lattice is wanted.
+      const auto sum_on = [&](const Lattice& g, int64_t fields, const T* forces, S* grad_c) {
+        if (!forces) return cudaSuccess;
+        const FieldForce<T, T> force{forces, quads_aligned(g.x.size, forces)};
+        return spline_backward<T>(g, {count * fields, 1}, force, grad_c + first * fields * g.knots(),
+                                  workspace.partials, stream);
+      };
+      const cudaError_t moved = sum_on(chain.motion, s.axes, motion_force, to.displacement);
+      if (moved != cudaSuccess) return moved;
+      const cudaError_t gained = sum_on(chain.gain, chain.gains, gain_force, to.log_gain);
+      if (gained != cudaSuccess) return gained;
     }
     return cudaSuccess;
   });

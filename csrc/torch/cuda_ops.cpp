@@ -250,7 +250,8 @@ struct Cuda {
   static void transform_chain_backward(const Scope& scope, const Chain<T, S>& chain, const S* grad,
                                        const ChainGradients<S>& gradients) {
     const Sampling& s = chain.s;
-    const int64_t fields = cuda::chain_fields(chain, gradients), images = fields ? cuda::images_at_a_time(s, fields) : 0;
+    const int64_t fields = cuda::chain_fields(chain, gradients),
+                  images = fields ? cuda::images_at_a_time(s, fields) : 0;
     const int64_t motion = gradients.displacement ? cuda::adjoint_workspace<T>(chain.motion, images * s.axes) : 0,
                   gain = gradients.log_gain ? cuda::adjoint_workspace<T>(chain.gain, images * chain.gains) : 0;
     Tensor sums = scope.workspace<T>(cuda::image_workspace<T>(s, gradients.image)),
