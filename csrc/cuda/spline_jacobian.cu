@@ -27,9 +27,9 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks<T>)
   });
 }
 
-// The same, with the sum over every tile: [plane, tile y, tile x].
+// The same, with the sum over every tile: [plane, tile y, tile x]. Two blocks per multiprocessor: see kTileBlocks.
 template <typename T, int kAxes, typename S, typename Voxel>
-__global__ void __launch_bounds__(kTileThreads, kTileBlocks<T>)
+__global__ void __launch_bounds__(kTileThreads, 2)
     tile_slopes_sum_kernel(const __grid_constant__ Tiling<T> tiling,
                            const __grid_constant__ SplineSlopes<kAxes> slopes, unsigned planes, const S* c,
                            const __grid_constant__ Voxel voxel, double* partial) {
