@@ -224,9 +224,10 @@ void SplineFoldingPenalty<T, S, kAxes>::run(int64_t first, int64_t last) {
 template <typename T, typename S, int kAxes>
 void SplineFoldingPenalty<T, S, kAxes>::total(double* penalty) const {
   const int64_t count = rows_[0].blocks(1);
-  for (int64_t example = 0; example < examples_; ++example)
-    penalty[example] = std::accumulate(partial_.begin() + example * count, partial_.begin() + (example + 1) * count, 0.0) /
-                       double(rows_[0].g.voxels());
+  for (int64_t example = 0; example < examples_; ++example) {
+    const auto first = partial_.begin() + example * count;
+    penalty[example] = std::accumulate(first, first + count, 0.0) / double(rows_[0].g.voxels());
+  }
 }
 
 #define MEDADV_INSTANTIATE_AXES(T, S, kAxes)              \

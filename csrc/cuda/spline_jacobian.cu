@@ -27,9 +27,9 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks<T>)
   });
 }
 
-// The same, with the sum over every tile: [plane, tile y, tile x].
+// The same, with the sum over every tile: [plane, tile y, tile x]. Two blocks per multiprocessor: see kTileBlocks.
 template <typename T, int kAxes, typename S, typename Voxel>
-__global__ void __launch_bounds__(kTileThreads, kTileBlocks<T>)
+__global__ void __launch_bounds__(kTileThreads, 2)
     tile_slopes_sum_kernel(const __grid_constant__ Tiling<T> tiling,
                            const __grid_constant__ SplineSlopes<kAxes> slopes, unsigned planes, const S* c,
                            const __grid_constant__ Voxel voxel, double* partial) {
@@ -39,7 +39,9 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks<T>)
   for_each_tile(tiling, planes, [&](const TileIndex& tile, int64_t example, int32_t z) {
     team.each([&](int t) { sum[t] = 0; });
     shared.run(team, tiling, slopes, tile, example, z, c + example * kAxes * tiling.g.knots(),
-               [&](int t, int64_t n, int64_t at, const Deformation<T, kAxes>& d) { sum[t] += double(voxel(n, at, d)); });
+               [&](int t, int64_t n, int64_t at, const Deformation<T, kAxes>& d) {
+                 sum[t] += double(voxel(n, at, d));
+               });
     sum_to_first(team, sum);
     team.each([&](int t) {
       if (t == 0) partial[(tile.plane * tiling.y + tile.y) * tiling.x + tile.x] = sum[0];
