@@ -42,37 +42,32 @@ def contenders(image, control, warp, device):
     return {"medadv": medadv, "eager": eager, "compiled": torch.compile(eager)}
 
 
-@pytest.mark.parametrize("warp", WARPS, ids=str)
+EVERY_WARP = pytest.mark.parametrize("warp", WARPS, ids=str)
+
+
+def arguments_of(image, coefficients, control, warp):
+    return (image, coefficients) if warp is None else (image, coefficients, control[warp])
+
+
+@EVERY_WARP
 @pytest.mark.parametrize("contender", ["medadv", "eager", "compiled", "copy"])
 def test_forward(compete, polynomial_case, device, contender, warp):
     size, image, _, coefficients, control = polynomial_case
-    parameters = [coefficients] if warp is None else [coefficients, control[warp]]
     out = torch.empty_like(image)
     chosen = contenders(image, control.get(warp), warp, device)
     chosen["copy"] = lambda image, *parameters: out.copy_(image)
-    run = chosen[contender]
+    row = {"operation": f"polynomial_bias_field {warp}", "mode": "forward", "size": size, "contender": contender}
     with torch.no_grad():
-        compete(
-            lambda: run(image, *parameters),
-            operation=f"polynomial_bias_field {warp}",
-            mode="forward",
-            size=size,
-            contender=contender,
-        )
+        compete(chosen[contender], arguments_of(image, coefficients, control, warp), **row)
 
 
-@pytest.mark.parametrize("warp", WARPS, ids=str)
+@EVERY_WARP
 @pytest.mark.parametrize("mode", ["forward+backward", "forward+backward to the parameters"])
 @pytest.mark.parametrize("contender", ["medadv", "eager", "compiled"])
-def test_backward(compete, polynomial_case, device, contender, mode, warp):
+def test_backward(compete_backward, polynomial_case, device, contender, mode, warp):
     size, image, grad, coefficients, control = polynomial_case
-    inputs = [coefficients] if warp is None else [coefficients, control[warp]]
-    arguments = [image, *(t.requires_grad_() for t in inputs)]
-    if mode == "forward+backward":
-        inputs = [image.requires_grad_(), *inputs]
+    arguments = arguments_of(image, coefficients, control, warp)
+    wanted = arguments if mode == "forward+backward" else arguments[1:]
     function = contenders(image, control.get(warp), warp, device)[contender]
-
-    def run():
-        torch.autograd.grad(function(*arguments), inputs, grad)
-
-    compete(run, operation=f"polynomial_bias_field {warp}", mode=mode, size=size, contender=contender)
+    row = {"operation": f"polynomial_bias_field {warp}", "mode": mode, "size": size, "contender": contender}
+    compete_backward(function, arguments, wanted, grad, **row)
