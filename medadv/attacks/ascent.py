@@ -62,10 +62,11 @@ class Ascent:
         }
 
     def ahead(self, parameters: Parameters) -> Parameters:
-        """Where the running sum alone would lead in one step, its entries scaled to a mean size of 1.
+        """Where the running sum alone would lead, a gradient with entries of one size by one step of the rule.
 
         The look-ahead of Lin et al., "Nesterov accelerated gradient and scale invariance for adversarial attacks"
-        (2020), with the mean for the sum of the sizes as in the authors' code: else it would be no step at all.
+        (2020). For sign steps the gradients are divided by the mean of their sizes, as in the authors' code, not by the
+        sum: that would be no step at all. The same for the other rules is ours.
 
         Args:
             parameters: tensors [N, ...] float32.
@@ -73,10 +74,11 @@ class Ascent:
         Returns:
             New tensors; the same values before the first step.
         """
+        if not self._memory:
+            return parameters
+        power = {"sign": 1.0, "l2": 0.5, "l1": 0.0}[self.rule]
         return {
-            name: values + self.lengths[name] * self.momentum * values[0].numel() * self._memory[name][0]
-            if name in self._memory
-            else values
+            name: values + self.lengths[name] * self.momentum * values[0].numel() ** power * self._memory[name][0]
             for name, values in parameters.items()
         }
 

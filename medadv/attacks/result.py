@@ -33,7 +33,8 @@ class Result:
         images: [N, C, *S] float32. Success: the image that was shown to the victim and fooled it, bit by bit. Failed:
             the image with the highest objective seen, or the clean image where a minimum-norm attack found none.
             Already wrong: the clean image.
-        status: [N] uint8, see `Status`.
+        status: [N] uint8, see `Status`. Where the objective has a goal (`medadv.objectives.Targeted`), success is that
+            answer alone, and any other wrong one counts as failed.
         parameters: the perturbation's parameters of `images`, each [N, ...] float32; identity where already wrong.
         loss: [N] float32, the objective less the penalty at `images`.
         distance: [N] float64, the budget used by `images`, in its own units (0, or a gain of 1, where already wrong).

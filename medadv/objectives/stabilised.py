@@ -25,6 +25,7 @@ class Gaussian:
     Raises:
         TypeError, ValueError: an argument is not what it must be.
 
+    >>> import torch
     >>> Gaussian()(torch.eye(3).reshape(1, 1, 3, 3))[0, 0, 1]
     tensor([0.3715, 0.3544, 0.3715])
     """

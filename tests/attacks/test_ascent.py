@@ -93,3 +93,26 @@ def test_each_tensor_has_its_own_length():
     step = ascent.move(start, {"noise": torch.ones(1, 2), "lattice": -torch.ones(1, 3)})
     assert step["noise"].tolist() == [[0.5, 0.5]]
     torch.testing.assert_close(step["lattice"], torch.full((1, 3), -0.01))
+
+
+@pytest.mark.parametrize("rule", ["sign", "l2", "l1"])
+def test_looking_ahead_along_entries_of_one_size_is_a_step(rule):
+    gradient = {"noise": torch.full((2, 1, 4, 5), 0.01)}
+    ascent = Ascent(rule, {"noise": 0.5}, 1.0)
+    start = {"noise": torch.zeros(2, 1, 4, 5)}
+    assert torch.equal(ascent.ahead(start)["noise"], start["noise"])
+    ascent.move(start, gradient)
+    ahead = ascent.ahead(start)["noise"].flatten(1)
+    length = {"sign": ahead.abs().amax(1), "l2": ahead.norm(dim=1), "l1": ahead.abs().sum(1)}[rule]
+    torch.testing.assert_close(length, torch.full((2,), 0.5))
+
+
+def test_l1_steps_go_along_the_largest_entries():
+    gradient = torch.zeros(2, 300)
+    gradient[0, :5] = torch.tensor([3.0, -4.0, 2.0, 5.0, 1.0])
+    gradient[1, 7] = -0.1
+    step = moved("l1", gradient, length=0.6)
+    # One per cent of 300 entries are three; where fewer are not zero, they share the step.
+    torch.testing.assert_close(step[0, :5], torch.tensor([0.2, -0.2, 0.0, 0.2, 0.0]))
+    assert step[1].nonzero().flatten().tolist() == [7]
+    assert step[1, 7].item() == pytest.approx(-0.6)

@@ -201,8 +201,8 @@ def test_nesterov_looks_ahead_along_the_running_sum(lab):
     assert torch.equal(seen[1], seen[2])
     moved, ahead = seen[3] - x, seen[4] - seen[3]
     torch.testing.assert_close(moved.flatten(1).norm(dim=1), torch.full((2,), 0.05))
-    # A step of 0.05 times entries of mean size 1, along the same direction.
-    torch.testing.assert_close(ahead.abs().flatten(1).mean(1), torch.full((2,), 0.05))
+    # Along the same direction; two entries of one size would make a step of 0.05.
+    torch.testing.assert_close(ahead.abs().flatten(1).mean(1), torch.full((2,), 0.05 / 2**0.5))
     torch.testing.assert_close(ahead / ahead.flatten(1).norm(dim=1).reshape(2, 1, 1, 1), moved / 0.05)
 
 

@@ -1,7 +1,9 @@
 import pytest
 import torch
+from torch import nn
 
 from medadv.attacks import BIM, PGD, BiasFieldAttack, StabilisedMedicalAttack
+from medadv.models import Victim
 from medadv.objectives import CrossEntropy, Gaussian, Margin, Stabilised
 
 
@@ -111,3 +113,21 @@ def test_parts():
     assert attack.configuration()["objective"] == (
         "Stabilised(objective=CrossEntropy(), weight=1.0, smoothing=Gaussian(size=3, sigma=1.0), target='delta')"
     )
+
+
+def test_the_victim_is_shown_nothing_beyond_the_bounds(lab):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).eval()
+    seen = []
+
+    class Watching(nn.Module):
+        def forward(self, images):
+            seen.append(images.detach())
+            return net(images)
+
+    # Black and white: what is spread to a full voxel would lie beyond.
+    x = lab.images_in((0.0, 1.0), (8, 1, 8, 8)).round()
+    y = lab.answers(Victim(net), x)
+    StabilisedMedicalAttack(0.2, stop_early=False)(Victim(Watching().eval()), x, y)
+    shown = torch.cat(seen)
+    assert float(shown.min()) == 0
+    assert float(shown.max()) == 1
