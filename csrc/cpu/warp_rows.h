@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/warp.h"
+#include "cpu/scratch.h"
 
 namespace medadv::cpu {
 
@@ -77,10 +78,16 @@ class WarpRow {
   const int32_t stride;
   int32_t z = 0, y = 0;
   const T* d[3] = {nullptr, nullptr, nullptr};
-  std::vector<int32_t> first;     // offset of the first tap; -1 where not all taps are in the image
-  std::vector<T> part;            // [3, stride] how far past it
-  std::vector<T> taps;            // [2 or 4, 2 stride] of linear interpolation: pairs along the width
-  std::vector<T> weight, slope;   // [3, 4 stride] of cubic interpolation
+  Scratch<int32_t> first;         // offset of the first tap; -1 where not all taps are in the image
+  Scratch<T> part;                // [3, stride] how far past it
+  int32_t furthest = 0;           // the largest of them
+  std::vector<int32_t> border;    // the voxels of those
+  Scratch<T> taps;                // what is being interpolated, or the shares of gradients
+  Scratch<T> weight, sum;         // of cubic interpolation
+
+  // Of cubic tap k along an axis, and its derivative.
+  T* weights(int32_t axis, int k) { return &weight[size_t(4 * axis + k) * stride]; }
+  T* slopes(int32_t axis, int k) { return &weight[size_t(12 + 4 * axis + k) * stride]; }
 
   template <Interpolation kind, int kAxes>
   WarpTaps<T, kind, kAxes> taps_of(int32_t i) const {
@@ -90,7 +97,7 @@ class WarpRow {
   }
 
  private:
-  std::vector<T> own_;  // [3, stride]
+  Scratch<T> own_;  // [3, stride]
 };
 
 }  // namespace medadv::cpu
