@@ -6,6 +6,7 @@
 // more windows, up to one per voxel. Copies, so the same bits whichever way they are made.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
@@ -49,7 +50,7 @@ void copy_taps(const TapLines<S, kLines, kWidth>& lines, const int32_t* first, i
 #if MEDADV_CLONES
 // The same by windows. first, and every plane of taps, is readable and writable up to a whole pack.
 template <int kLines, int kWidth>
-__attribute__((target("arch=x86-64-v4"))) void gather_windows(const TapLines<float, kLines, kWidth>& lines,
+__attribute__((target("arch=x86-64-v4"))) void gather_windows(const TapLines<float, kLines, kWidth> lines,
                                                               const int32_t* first, int32_t n, float* taps,
                                                               int32_t stride) {
   const int64_t last = lines.size - lines.line[kLines - 1] - (kWidth - 1) - kGatherPack;  // window that ends in time
@@ -66,9 +67,8 @@ __attribute__((target("arch=x86-64-v4"))) void gather_windows(const TapLines<flo
       MEDADV_UNROLL
       for (int c = 0; c < kWidth; ++c) tap[r][c] = _mm512_setzero_ps();
     for (; starts; starts &= starts - 1) {
-      const int32_t start = __builtin_ctz(starts), base = first[i + start];
+      const int32_t start = __builtin_ctz(starts), base = std::max(first[i + start], 0);
       const __mmask16 here = __mmask16(0xffffu << start);  // also what later runs overwrite
-      if (base < 0) continue;
       if (base > last) [[unlikely]] {
         late |= here;
         continue;

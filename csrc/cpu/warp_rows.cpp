@@ -49,18 +49,21 @@ MEDADV_SIMD void locate_row(WarpRow<T>& row) {
   row.furthest = furthest;
 }
 
-// The voxels whose taps do not all lie in the image.
+// The voxels whose taps do not all lie in the image: few, so most packs are passed over.
 template <typename T>
 MEDADV_SIMD void list_border(WarpRow<T>& row) {
   const int32_t* first = row.first.data();
-  row.border.clear();
+  int32_t *border = row.border.data(), count = 0;
   for (int32_t i = 0; i < row.s.x; i += kGatherPack) {
     int32_t any = 0;
     for (int32_t k = 0; k < kGatherPack; ++k) any |= first[i + k];
     if (any >= 0) [[likely]] continue;
-    for (int32_t k = i; k < std::min(i + kGatherPack, row.s.x); ++k)
-      if (first[k] < 0) row.border.push_back(k);
+    for (int32_t k = i; k < std::min(i + kGatherPack, row.s.x); ++k) {
+      border[count] = k;
+      count += first[k] < 0;
+    }
   }
+  row.borders = count;
 }
 
 // Asks for a row of the image a little further than this row of voxels reaches, as the next ones will: one line of
@@ -370,7 +373,8 @@ void choose(const Sampling& s, const F& f) {
 
 template <typename T>
 WarpRow<T>::WarpRow(const Sampling& sampling)
-    : s(sampling), stride(padded(s.x)), first(stride, -1), part(size_t(3) * stride), own_(size_t(3) * stride) {
+    : s(sampling), stride(padded(s.x)), first(stride, -1), part(size_t(3) * stride), border(stride),
+      own_(size_t(3) * stride) {
   if (s.interpolation == Interpolation::linear) taps.resize(size_t(s.axes == 3 ? 8 : 4) * stride);
   if (s.interpolation != Interpolation::cubic) return;
   taps.resize(std::max<size_t>(16 * kStretch, size_t(4) * stride));
@@ -408,7 +412,7 @@ void WarpRow<T>::sample(const S* image, S* out) {
         });
       }
       if constexpr (kind != Interpolation::nearest)
-        for (const int32_t i : border) out[i] = S(taps_of<kind, kAxes>(i).value(s, image));
+        for_each_border([&](int32_t i) { out[i] = S(taps_of<kind, kAxes>(i).value(s, image)); });
     });
   }
 }
@@ -426,11 +430,11 @@ void WarpRow<T>::add_slopes(const S* image, const S* grad, T* const* force) {
       });
     }
     if constexpr (kind != Interpolation::nearest)
-      for (const int32_t i : border) {
-        T slopes_of[kAxes] = {};
-        taps_of<kind, kAxes>(i).add_slopes(s, image, T(grad[i]), slopes_of);
-        for (int k = 0; k < kAxes; ++k) force[k][i] += slopes_of[k];
-      }
+      for_each_border([&](int32_t i) {
+        T along[kAxes] = {};
+        taps_of<kind, kAxes>(i).add_slopes(s, image, T(grad[i]), along);
+        for (int k = 0; k < kAxes; ++k) force[k][i] += along[k];
+      });
   });
 }
 

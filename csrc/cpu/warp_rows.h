@@ -1,8 +1,9 @@
 // Sampling an image along one row of displaced voxels, and the adjoint of that.
 //
 // Whole rows in long loops: first where every voxel lands (offset of its first tap, and how far past it), then
-// the taps, copied side by side into scratch, then the arithmetic, which so vectorises without gathers. A voxel
-// whose taps all lie in the image is copied without a bounds check; the few others go one by one.
+// the taps, copied into planes of scratch (tap_gather.h), then the arithmetic, which so vectorises without gathers.
+// A voxel whose taps all lie in the image is copied without a bounds check; for the few others, at the border, the
+// taps in scratch are 0, and the definition is computed one by one.
 #pragma once
 
 #include <algorithm>
@@ -80,14 +81,20 @@ class WarpRow {
   const T* d[3] = {nullptr, nullptr, nullptr};
   Scratch<int32_t> first;         // offset of the first tap; -1 where not all taps are in the image
   Scratch<T> part;                // [3, stride] how far past it
-  int32_t furthest = 0;           // the largest of them
-  std::vector<int32_t> border;    // the voxels of those
+  Scratch<int32_t> border;        // the voxels without all their taps in the image,
+  int32_t borders = 0;            // as many as there are
+  int32_t furthest = 0;           // the largest offset
   Scratch<T> taps;                // what is being interpolated, or the shares of gradients
   Scratch<T> weight, sum;         // of cubic interpolation
 
   // Of cubic tap k along an axis, and its derivative.
   T* weights(int32_t axis, int k) { return &weight[size_t(4 * axis + k) * stride]; }
   T* slopes(int32_t axis, int k) { return &weight[size_t(12 + 4 * axis + k) * stride]; }
+
+  template <typename F>
+  void for_each_border(const F& f) const {
+    for (int32_t b = 0; b < borders; ++b) f(border[size_t(b)]);
+  }
 
   template <Interpolation kind, int kAxes>
   WarpTaps<T, kind, kAxes> taps_of(int32_t i) const {
