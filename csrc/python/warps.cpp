@@ -86,7 +86,7 @@ void define_warps(py::module_& m) {
   m.def("warp_gradients", &warp_gradients, py::arg("grad"), py::arg("image"), py::arg("displacement"),
         py::arg("interpolation"), py::arg("padding"), "Its gradients to image and displacement.");
   m.def("gather_taps", &gather_taps, py::arg("image"), py::arg("first"), py::arg("line"), py::arg("width"),
-        py::arg("fastest"), "Copies of the taps of voxels: lines of some width, from offsets (or none, where negative).");
+        py::arg("fastest"), "Copies of the taps of voxels that land at some offsets; 0 where those are negative.");
 }
 
 }  // namespace medadv
