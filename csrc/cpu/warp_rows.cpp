@@ -5,6 +5,7 @@
 
 #include "cpu/spline_rows.h"
 #include "cpu/storage.h"
+#include "cpu/tap_gather.h"
 
 namespace medadv::cpu {
 namespace {
@@ -21,6 +22,7 @@ MEDADV_SIMD void locate_row(WarpRow<T>& row) {
   // Unsigned: what lies before the image is far behind it, and offsets of what lies outside may wrap around.
   const auto places = [](int32_t size) { return uint32_t(std::max(0, size - kTaps<kind> + 1)); };
   const uint32_t in_z = places(s.z), in_y = places(s.y), in_x = places(s.x);
+  int32_t furthest = 0;
   MEDADV_INDEPENDENT
   for (int32_t i = 0; i < s.x; ++i) {
     const Split<T> y_split(dy[i]), x_split(dx[i]);
@@ -42,19 +44,37 @@ MEDADV_SIMD void locate_row(WarpRow<T>& row) {
     ty[i] = y_split.part;
     tx[i] = x_split.part;
     first[i] = inside ? int32_t((iz * uint32_t(s.y) + iy) * uint32_t(s.x) + ix) : -1;
+    furthest = std::max(furthest, first[i]);
   }
+  row.furthest = furthest;
 }
 
-// Asks for the lines that the row kRowsAhead below will need: those that this one needs, about that much further on.
-// A displaced row crosses rows of the image in pieces too short for the hardware to guess the next.
-// last: of the last tap from the first.
-constexpr int32_t kRowsAhead = 4;
+// The voxels whose taps do not all lie in the image: few, so most packs are passed over.
+template <typename T>
+MEDADV_SIMD void list_border(WarpRow<T>& row) {
+  const int32_t* first = row.first.data();
+  int32_t *border = row.border.data(), count = 0;
+  for (int32_t i = 0; i < row.s.x; i += kGatherPack) {
+    int32_t any = 0;
+    for (int32_t k = 0; k < kGatherPack; ++k) any |= first[i + k];
+    if (any >= 0) [[likely]] continue;
+    for (int32_t k = i; k < std::min(i + kGatherPack, row.s.x); ++k) {
+      border[count] = k;
+      count += first[k] < 0;
+    }
+  }
+  row.borders = count;
+}
+
+// Asks for a row of the image a little further than this row of voxels reaches, as the next ones will: one line of
+// memory after the other, which is what arrives fastest. A displaced row crosses the image's rows in pieces too short
+// for the hardware to guess that. last: of the last tap from the first.
+constexpr int32_t kRowsAhead = 8;
 
 template <typename T, typename S>
 void prefetch(const WarpRow<T>& row, const S* image, int64_t last) {
-  const int64_t ahead = last + int64_t(kRowsAhead) * row.s.x;
-  for (int32_t i = 0; i < row.s.x; i += 64 / int32_t(sizeof(S)))
-    if (row.first[i] >= 0) __builtin_prefetch(image + row.first[i] + ahead);
+  const S* ahead = image + row.furthest / row.s.x * row.s.x + last + int64_t(kRowsAhead) * row.s.x;
+  for (int32_t i = 0; i < row.s.x; i += 64 / int32_t(sizeof(S))) __builtin_prefetch(ahead + i);
 }
 
 // --- nearest ---------------------------------------------------------------------------------------------
@@ -78,67 +98,37 @@ void copy_row(const WarpRow<T>& row, const S* image, S* __restrict out) {
 }
 
 // --- linear ----------------------------------------------------------------------------------------------
-// Taps lie in rows of pairs: [2^(axes - 1), 2 stride]; pair r of a voxel is its taps r / 2, r % 2 of the slower axes.
+// Taps lie in planes [2^axes, stride]: plane 4 a + 2 b + c (in 2D 2 b + c) is tap a of the depth, b of the height and
+// c of the width.
 
-template <typename T>
-struct Pair {
-  T v[2];
-};
-
-template <int kAxes>
-struct PairOffsets {
-  int32_t of[1 << (kAxes - 1)];  // of every pair from the first tap
-
-  explicit PairOffsets(const Sampling& s) {
-    for (int r = 0; r < 1 << (kAxes - 1); ++r) of[r] = int32_t((r >> 1) * s.plane()) + (r & 1) * s.x;
-  }
-};
-
-template <typename T, typename S, int kAxes>
-void fetch_pairs(WarpRow<T>& row, const S* image) {
-  constexpr int kPairs = 1 << (kAxes - 1);
-  const PairOffsets<kAxes> offset(row.s);
-  T* taps = row.taps.data();
-  const int32_t stride = 2 * row.stride, n = row.s.x;
-  const int32_t* first = row.first.data();
-  prefetch(row, image, offset.of[kPairs - 1]);
-  const auto copy = [=](int32_t i) {
-    const S* from = image + first[i];
-    for (int r = 0; r < kPairs; ++r) {
-      const Pair<S> pair = *reinterpret_cast<const Pair<S>*>(from + offset.of[r]);
-      *reinterpret_cast<Pair<T>*>(taps + 2 * i + r * stride) = {{T(pair.v[0]), T(pair.v[1])}};
-    }
-  };
-  const auto copy_at_border = [&](int32_t i) {
-    T* to = taps + 2 * i;
-    for (int r = 0; r < kPairs; ++r) to[r * stride] = to[r * stride + 1] = T(0);
-    row.template taps_of<Interpolation::linear, kAxes>(i).each(
-        row.s, [&](int64_t at, int a, int b, int c) { to[(2 * a + b) * stride + c] = T(image[at]); });
-  };
-  constexpr int32_t kChunk = 4;  // voxels that share a test
-  int32_t i = 0;
-  for (; i + kChunk <= n; i += kChunk) {
-    if ((first[i] | first[i + 1] | first[i + 2] | first[i + 3]) >= 0) [[likely]] {
-      for (int32_t k = 0; k < kChunk; ++k) copy(i + k);
-    } else {
-      for (int32_t k = 0; k < kChunk; ++k) first[i + k] >= 0 ? copy(i + k) : copy_at_border(i + k);
-    }
-  }
-  for (; i < n; ++i) first[i] >= 0 ? copy(i) : copy_at_border(i);
+template <int kAxes, typename S>
+TapLines<S, 1 << (kAxes - 1), 2> linear_lines(const Sampling& s, const S* image) {
+  TapLines<S, 1 << (kAxes - 1), 2> lines{image, s.voxels(), {}};
+  for (int r = 0; r < 1 << (kAxes - 1); ++r) lines.line[r] = int32_t((r >> 1) * s.plane()) + (r & 1) * s.x;
+  return lines;
 }
 
 template <typename T, typename S, int kAxes>
-MEDADV_SIMD void blend_pairs(const WarpRow<T>& row, S* __restrict out) {
-  const int32_t n = row.s.x, stride = 2 * row.stride;
-  const T *tz = row.part.data(), *ty = tz + row.stride, *tx = ty + row.stride;
-  const T *p0 = row.taps.data(), *p1 = p0 + stride, *p2 = p1 + stride, *p3 = p2 + stride;
+void fetch_linear(WarpRow<T>& row, const S* image) {
+  const auto lines = linear_lines<kAxes>(row.s, image);
+  prefetch(row, image, lines.line[(1 << (kAxes - 1)) - 1]);
+  gather_taps(lines, row.first.data(), row.s.x, row.taps.data(), row.stride);
+}
+
+template <typename T, typename S, int kAxes>
+MEDADV_SIMD void blend_linear(const WarpRow<T>& row, S* __restrict out) {
+  const int32_t n = row.s.x, stride = row.stride;
+  const T *tz = row.part.data(), *ty = tz + stride, *tx = ty + stride, *taps = row.taps.data();
   MEDADV_INDEPENDENT
   for (int32_t i = 0; i < n; ++i) {
-    const auto along_x = [&](const T* p) { return p[2 * i] + tx[i] * (p[2 * i + 1] - p[2 * i]); };
-    const T near0 = along_x(p0), near1 = along_x(p1);
+    const auto along_x = [&](int r) {
+      const T left = taps[2 * r * stride + i], right = taps[(2 * r + 1) * stride + i];
+      return left + tx[i] * (right - left);
+    };
+    const T near0 = along_x(0), near1 = along_x(1);
     T value = near0 + ty[i] * (near1 - near0);
     if constexpr (kAxes == 3) {
-      const T far0 = along_x(p2), far1 = along_x(p3);
+      const T far0 = along_x(2), far1 = along_x(3);
       value += tz[i] * (far0 + ty[i] * (far1 - far0) - value);
     }
     out[i] = S(value);
@@ -146,21 +136,21 @@ MEDADV_SIMD void blend_pairs(const WarpRow<T>& row, S* __restrict out) {
 }
 
 template <typename T, typename S, int kAxes>
-MEDADV_SIMD void add_pair_slopes(const WarpRow<T>& row, const S* grad, T* const* force) {
-  const int32_t n = row.s.x, stride = 2 * row.stride;
-  const T *tz = row.part.data(), *ty = tz + row.stride, *tx = ty + row.stride;
-  const T *p0 = row.taps.data(), *p1 = p0 + stride, *p2 = p1 + stride, *p3 = p2 + stride;
+MEDADV_SIMD void add_linear_slopes(const WarpRow<T>& row, const S* grad, T* const* force) {
+  const int32_t n = row.s.x, stride = row.stride;
+  const T *tz = row.part.data(), *ty = tz + stride, *tx = ty + stride, *taps = row.taps.data();
   T *fz = force[0], *fy = force[kAxes - 2], *fx = force[kAxes - 1];
   MEDADV_INDEPENDENT
   for (int32_t i = 0; i < n; ++i) {
     const T g = T(grad[i]), t = tx[i], u = ty[i];
-    const auto step = [&](const T* p) { return p[2 * i + 1] - p[2 * i]; };
-    const T s0 = step(p0), s1 = step(p1);
-    const T v0 = p0[2 * i] + t * s0, v1 = p1[2 * i] + t * s1;
+    const auto left = [&](int r) { return taps[2 * r * stride + i]; };
+    const auto step = [&](int r) { return taps[(2 * r + 1) * stride + i] - left(r); };
+    const T s0 = step(0), s1 = step(1);
+    const T v0 = left(0) + t * s0, v1 = left(1) + t * s1;
     T slope_x = s0 + u * (s1 - s0), slope_y = v1 - v0;
     if constexpr (kAxes == 3) {
-      const T w = tz[i], s2 = step(p2), s3 = step(p3);
-      const T v2 = p2[2 * i] + t * s2, v3 = p3[2 * i] + t * s3;
+      const T w = tz[i], s2 = step(2), s3 = step(3);
+      const T v2 = left(2) + t * s2, v3 = left(3) + t * s3;
       slope_x += w * (s2 + u * (s3 - s2) - slope_x);
       fz[i] += g * ((v2 + u * (v3 - v2)) - (v0 + u * slope_y));
       slope_y += w * ((v3 - v2) - slope_y);
@@ -171,6 +161,16 @@ MEDADV_SIMD void add_pair_slopes(const WarpRow<T>& row, const S* grad, T* const*
     fx[i] += g * (slope_x + undefined);
   }
 }
+
+// Pair r of a voxel's shares is that of its taps r / 2, r % 2 of the slower axes.
+template <int kAxes>
+struct PairOffsets {
+  int32_t of[1 << (kAxes - 1)];  // of every pair from the first tap
+
+  explicit PairOffsets(const Sampling& s) {
+    for (int r = 0; r < 1 << (kAxes - 1); ++r) of[r] = int32_t((r >> 1) * s.plane()) + (r & 1) * s.x;
+  }
+};
 
 // The shares of a row's gradients that go to the taps.
 template <typename T, typename S, int kAxes>
@@ -224,129 +224,125 @@ void scatter_pairs(const WarpRow<T>& row, T* grad_image) {
 }
 
 // --- cubic -----------------------------------------------------------------------------------------------
-// Four voxels along the width at a time: 4 lines of them in 2D, 16 in 3D.
+// Sixteen taps of one plane at a time (all in 2D, a quarter in 3D), for a stretch of a row: what stays in cache.
+// Plane 4 b + c of them, [16, kStretch], is tap b of the height and c of the width.
+
+constexpr int32_t kStretch = 8 * kGatherPack;
 
 template <typename T, int kAxes>
 MEDADV_SIMD void weigh_row(WarpRow<T>& row, bool slopes) {
-  for (int32_t axis = 3 - kAxes; axis < 3; ++axis) {
-    const T* part = &row.part[size_t(axis) * row.stride];
-    T* w = &row.weight[size_t(axis) * 4 * row.stride];
-    MEDADV_INDEPENDENT
-    for (int32_t i = 0; i < row.s.x; ++i) {
-      MEDADV_UNROLL
-      for (int k = 0; k < 4; ++k) w[4 * i + k] = convolution_weight(k, part[i]);
+  for (int32_t axis = 3 - kAxes; axis < 3; ++axis)
+    for (int k = 0; k < 4; ++k) {
+      const T* part = &row.part[size_t(axis) * row.stride];
+      T *w = row.weights(axis, k), *w_slope = row.slopes(axis, k);
+      MEDADV_INDEPENDENT
+      for (int32_t i = 0; i < row.s.x; ++i) w[i] = convolution_weight(k, part[i]);
+      if (!slopes) continue;
+      MEDADV_INDEPENDENT
+      for (int32_t i = 0; i < row.s.x; ++i) w_slope[i] = convolution_slope(k, part[i]);
     }
-    if (!slopes) continue;
-    w = &row.slope[size_t(axis) * 4 * row.stride];
-    MEDADV_INDEPENDENT
-    for (int32_t i = 0; i < row.s.x; ++i) {
-      MEDADV_UNROLL
-      for (int k = 0; k < 4; ++k) w[4 * i + k] = convolution_slope(k, part[i]);
+}
+
+// Calls f(begin, count, a) for the stretches of a row and, in 3D, each tap a of the depth, whose taps are then
+// in scratch.
+template <typename T, typename S, int kAxes, typename F>
+inline void for_each_stretch(WarpRow<T>& row, const S* image, const F& f) {
+  const int32_t x = row.s.x;
+  const int64_t size = row.s.voxels(), plane = row.s.plane();
+  prefetch(row, image, (kAxes == 3 ? 3 * plane : 0) + 3 * x);
+  for (int32_t begin = 0; begin < x; begin += kStretch) {
+    const int32_t count = std::min(kStretch, x - begin);
+    for (int a = 0; a < (kAxes == 3 ? 4 : 1); ++a) {
+      const TapLines<S, 4, 4> lines{image + a * plane, size - a * plane, {0, x, 2 * x, 3 * x}};
+      gather_taps(lines, &row.first[size_t(begin)], count, row.taps.data(), kStretch);
+      f(begin, count, a);
     }
+  }
+}
+
+template <typename T, typename S, int kAxes>
+MEDADV_SIMD void blend_cubic(WarpRow<T>& row, int32_t begin, int32_t count, int a, S* __restrict out) {
+  const T *taps = row.taps.data(), *wz = row.weights(0, a) + begin, *wy = row.weights(1, 0) + begin,
+          *wx = row.weights(2, 0) + begin;
+  const int32_t stride = row.stride;
+  T* __restrict sum = row.sum.data();
+  MEDADV_INDEPENDENT
+  for (int32_t i = 0; i < count; ++i) {
+    T value = T(0);
+    MEDADV_UNROLL
+    for (int c = 0; c < 4; ++c) {
+      T column = T(0);
+      MEDADV_UNROLL
+      for (int b = 0; b < 4; ++b) column += wy[b * stride + i] * taps[(4 * b + c) * kStretch + i];
+      value += wx[c * stride + i] * column;
+    }
+    if constexpr (kAxes == 2) out[i] = S(value);
+    else sum[i] = (a ? sum[i] : T(0)) + wz[i] * value;
+  }
+  if constexpr (kAxes == 3)
+    if (a == 3)
+      for (int32_t i = 0; i < count; ++i) out[i] = S(sum[i]);
+}
+
+template <typename T, typename S, int kAxes>
+MEDADV_SIMD void add_cubic_slopes(WarpRow<T>& row, int32_t begin, int32_t count, int a, const S* grad,
+                                  T* const* force) {
+  const T *taps = row.taps.data(), *wz = row.weights(0, a) + begin, *sz = row.slopes(0, a) + begin,
+          *wy = row.weights(1, 0) + begin, *sy = row.slopes(1, 0) + begin, *wx = row.weights(2, 0) + begin,
+          *sx = row.slopes(2, 0) + begin;
+  const int32_t stride = row.stride;
+  T *fz = force[0] + begin, *fy = force[kAxes - 2] + begin, *fx = force[kAxes - 1] + begin;
+  MEDADV_INDEPENDENT
+  for (int32_t i = 0; i < count; ++i) {
+    T value = T(0), slope_y = T(0), slope_x = T(0);
+    MEDADV_UNROLL
+    for (int c = 0; c < 4; ++c) {
+      T column = T(0), slope = T(0);
+      MEDADV_UNROLL
+      for (int b = 0; b < 4; ++b) {
+        const T tap = taps[(4 * b + c) * kStretch + i];
+        column += wy[b * stride + i] * tap;
+        slope += sy[b * stride + i] * tap;
+      }
+      if constexpr (kAxes == 3) value += wx[c * stride + i] * column;
+      slope_x += sx[c * stride + i] * column;
+      slope_y += wx[c * stride + i] * slope;
+    }
+    const T g = T(grad[i]), along = kAxes == 3 ? g * wz[i] : g;
+    if constexpr (kAxes == 3) fz[i] += g * (sz[i] * value);
+    fy[i] += along * slope_y;
+    fx[i] += along * slope_x;
   }
 }
 
 template <typename T>
 using Four [[gnu::vector_size(4 * sizeof(T)), gnu::aligned(alignof(T)), gnu::may_alias]] = T;
 
-// The taps of one voxel: lines of four, `y` and `z` apart.
-template <typename S>
-struct Window {
-  const S* first;
-  int64_t y, z;
-};
-
-// Calls f(i, window) for every voxel of a row; the taps of voxels at the border are copied to where they would
-// lie in the middle of an image.
-template <typename T, typename S, int kAxes, typename F>
-inline void for_each_window(const WarpRow<T>& row, const S* image, const F& f) {
+// The shares of a row's gradients along the width, four side by side.
+template <typename T, typename S>
+MEDADV_SIMD void share_cubic(WarpRow<T>& row, const S* grad) {
+  const T* wx = row.weights(2, 0);
+  const int32_t stride = row.stride;
+  T* shares = row.taps.data();
+  MEDADV_INDEPENDENT
   for (int32_t i = 0; i < row.s.x; ++i) {
-    if (row.first[i] >= 0) [[likely]] {
-      f(i, Window<S>{image + row.first[i], row.s.x, row.s.plane()});
-    } else {
-      S copy[64];
-      std::fill(copy, copy + 64, S(0));
-      row.template taps_of<Interpolation::cubic, kAxes>(i).each(
-          row.s, [&](int64_t at, int a, int b, int c) { copy[16 * a + 4 * b + c] = image[at]; });
-      f(i, Window<S>{copy, 4, 16});
-    }
+    MEDADV_UNROLL
+    for (int c = 0; c < 4; ++c) shares[4 * i + c] = T(grad[i]) * wx[c * stride + i];
   }
 }
 
-template <typename T, typename S>
-inline Four<T> load4(const S* from) {
-  if constexpr (std::is_same_v<T, S>) return *reinterpret_cast<const Four<T>*>(from);
-  else return Four<T>{T(from[0]), T(from[1]), T(from[2]), T(from[3])};
-}
-
-template <typename T>
-inline T dot4(Four<T> sum, const T* w) {
-  sum *= load4<T>(w);
-  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
-
-// Sums the lines of a plane of taps over the weights w.
-template <typename T, typename S>
-inline Four<T> sum_lines(const S* plane, int64_t stride, const T* w) {
-  return (w[0] * load4<T>(plane) + w[1] * load4<T>(plane + stride)) +
-         (w[2] * load4<T>(plane + 2 * stride) + w[3] * load4<T>(plane + 3 * stride));
-}
-
-template <typename T, typename S, int kAxes>
-MEDADV_SIMD void sample_cubic(const WarpRow<T>& row, const S* image, S* __restrict out) {
-  const T *wz = row.weight.data(), *wy = wz + 4 * row.stride, *wx = wy + 4 * row.stride;
-  for_each_window<T, S, kAxes>(row, image, [=](int32_t i, const Window<S>& window) {
-    Four<T> sum{};
-    if constexpr (kAxes == 2) {
-      sum = sum_lines<T>(window.first, window.y, wy + 4 * i);
-    } else {
-      for (int a = 0; a < 4; ++a)
-        sum += wz[4 * i + a] * sum_lines<T>(window.first + a * window.z, window.y, wy + 4 * i);
-    }
-    out[i] = S(dot4<T>(sum, wx + 4 * i));
-  });
-}
-
-template <typename T, typename S, int kAxes>
-MEDADV_SIMD void add_cubic_slopes(const WarpRow<T>& row, const S* image, const S* grad, T* const* force) {
-  const int64_t next = 4 * row.stride;
-  const T *wz = row.weight.data(), *wy = wz + next, *wx = wy + next;
-  const T *sz = row.slope.data(), *sy = sz + next, *sx = sy + next;
-  T *fz = force[0], *fy = force[kAxes - 2], *fx = force[kAxes - 1];
-  for_each_window<T, S, kAxes>(row, image, [=](int32_t i, const Window<S>& window) {
-    const T g = T(grad[i]);
-    Four<T> value{}, slope_y{};
-    if constexpr (kAxes == 2) {
-      value = sum_lines<T>(window.first, window.y, wy + 4 * i);
-      slope_y = sum_lines<T>(window.first, window.y, sy + 4 * i);
-    } else {
-      Four<T> slope_z{};
-      for (int a = 0; a < 4; ++a) {
-        const S* plane = window.first + a * window.z;
-        const Four<T> line = sum_lines<T>(plane, window.y, wy + 4 * i);
-        value += wz[4 * i + a] * line;
-        slope_z += sz[4 * i + a] * line;
-        slope_y += wz[4 * i + a] * sum_lines<T>(plane, window.y, sy + 4 * i);
-      }
-      fz[i] += g * dot4<T>(slope_z, wx + 4 * i);
-    }
-    fy[i] += g * dot4<T>(slope_y, wx + 4 * i);
-    fx[i] += g * dot4<T>(value, sx + 4 * i);
-  });
-}
-
 // Every fourth voxel at a time, as pairs above and for the same reason.
-template <typename T, typename S, int kAxes>
-MEDADV_SIMD void scatter_cubic(const WarpRow<T>& row, const S* grad, T* grad_image) {
-  const T *wz = row.weight.data(), *wy = wz + 4 * row.stride, *wx = wy + 4 * row.stride;
+template <typename T, int kAxes>
+MEDADV_SIMD void scatter_cubic(WarpRow<T>& row, T* grad_image) {
+  const T *wz = row.weights(0, 0), *wy = row.weights(1, 0), *shares = row.taps.data();
   const int32_t* first = row.first.data();
   const int64_t line = row.s.x, plane = row.s.plane();
-  const int32_t n = row.s.x;
+  const int32_t n = row.s.x, stride = row.stride;
   constexpr int kPlanes = kAxes == 3 ? 4 : 1;
   for (int32_t phase = 0; phase < 4; ++phase)
     for (int32_t i = phase; i < n; i += 4) {
-      const auto weight = [&](int a, int b) { return (kAxes == 3 ? wz[4 * i + a] : T(1)) * wy[4 * i + b]; };
-      const Four<T> share = T(grad[i]) * load4<T>(wx + 4 * i);
+      const auto weight = [&](int a, int b) { return (kAxes == 3 ? wz[a * stride + i] : T(1)) * wy[b * stride + i]; };
+      const Four<T> share = *reinterpret_cast<const Four<T>*>(shares + 4 * i);
       if (first[i] >= 0) [[likely]] {
         T* to = grad_image + first[i];
         for (int a = 0; a < kPlanes; ++a)
@@ -377,9 +373,13 @@ void choose(const Sampling& s, const F& f) {
 
 template <typename T>
 WarpRow<T>::WarpRow(const Sampling& sampling)
-    : s(sampling), stride(padded(s.x)), first(stride), part(size_t(3) * stride), own_(size_t(3) * stride) {
+    : s(sampling), stride(padded(s.x)), first(stride, -1), part(size_t(3) * stride), border(stride),
+      own_(size_t(3) * stride) {
   if (s.interpolation == Interpolation::linear) taps.resize(size_t(s.axes == 3 ? 8 : 4) * stride);
-  if (s.interpolation == Interpolation::cubic) weight.resize(size_t(12) * stride);
+  if (s.interpolation != Interpolation::cubic) return;
+  taps.resize(std::max<size_t>(16 * kStretch, size_t(4) * stride));
+  weight.resize(size_t(24) * stride);
+  sum.resize(kStretch);
 }
 
 template <typename T>
@@ -389,10 +389,8 @@ void WarpRow<T>::locate(int32_t row_z, int32_t row_y, bool slopes) {
   choose(s, [&]<Interpolation kind, int kAxes>() {
     locate_row<T, kind, kAxes>(*this);
     if constexpr (kind == Interpolation::nearest) pad_row<T, kAxes>(*this);
-    if constexpr (kind == Interpolation::cubic) {
-      if (slopes) slope.resize(weight.size());
-      weigh_row<T, kAxes>(*this, slopes);
-    }
+    if constexpr (kind != Interpolation::nearest) list_border(*this);
+    if constexpr (kind == Interpolation::cubic) weigh_row<T, kAxes>(*this, slopes);
   });
 }
 
@@ -406,11 +404,15 @@ void WarpRow<T>::sample(const S* image, S* out) {
       if constexpr (kind == Interpolation::nearest) {
         copy_row(*this, image, out);
       } else if constexpr (kind == Interpolation::linear) {
-        fetch_pairs<T, S, kAxes>(*this, image);
-        blend_pairs<T, S, kAxes>(*this, out);
+        fetch_linear<T, S, kAxes>(*this, image);
+        blend_linear<T, S, kAxes>(*this, out);
       } else {
-        sample_cubic<T, S, kAxes>(*this, image, out);
+        for_each_stretch<T, S, kAxes>(*this, image, [&](int32_t begin, int32_t count, int a) {
+          blend_cubic<T, S, kAxes>(*this, begin, count, a, out + begin);
+        });
       }
+      if constexpr (kind != Interpolation::nearest)
+        for_each_border([&](int32_t i) { out[i] = S(taps_of<kind, kAxes>(i).value(s, image)); });
     });
   }
 }
@@ -420,11 +422,19 @@ template <typename S>
 void WarpRow<T>::add_slopes(const S* image, const S* grad, T* const* force, bool sampled) {
   choose(s, [&]<Interpolation kind, int kAxes>() {
     if constexpr (kind == Interpolation::linear) {
-      if (!sampled) fetch_pairs<T, S, kAxes>(*this, image);
-      add_pair_slopes<T, S, kAxes>(*this, grad, force);
+      if (!sampled) fetch_linear<T, S, kAxes>(*this, image);
+      add_linear_slopes<T, S, kAxes>(*this, grad, force);
     } else if constexpr (kind == Interpolation::cubic) {
-      add_cubic_slopes<T, S, kAxes>(*this, image, grad, force);
+      for_each_stretch<T, S, kAxes>(*this, image, [&](int32_t begin, int32_t count, int a) {
+        add_cubic_slopes<T, S, kAxes>(*this, begin, count, a, grad + begin, force);
+      });
     }
+    if constexpr (kind != Interpolation::nearest)
+      for_each_border([&](int32_t i) {
+        T along[kAxes] = {};
+        taps_of<kind, kAxes>(i).add_slopes(s, image, T(grad[i]), along);
+        for (int k = 0; k < kAxes; ++k) force[k][i] += along[k];
+      });
   });
 }
 
@@ -439,7 +449,8 @@ void WarpRow<T>::scatter(const S* grad, T* grad_image) {
       share_pairs<T, S, kAxes>(*this, grad);
       scatter_pairs<T, kAxes>(*this, grad_image);
     } else {
-      scatter_cubic<T, S, kAxes>(*this, grad, grad_image);
+      share_cubic<T, S>(*this, grad);
+      scatter_cubic<T, kAxes>(*this, grad_image);
     }
   });
 }

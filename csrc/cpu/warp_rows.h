@@ -1,8 +1,9 @@
 // Sampling an image along one row of displaced voxels, and the adjoint of that.
 //
 // Whole rows in long loops: first where every voxel lands (offset of its first tap, and how far past it), then
-// the taps, copied side by side into scratch, then the arithmetic, which so vectorises without gathers. A voxel
-// whose taps all lie in the image is copied without a bounds check; the few others go one by one.
+// the taps, copied into planes of scratch (tap_gather.h), then the arithmetic, which so vectorises without gathers.
+// A voxel whose taps all lie in the image is copied without a bounds check; for the few others, at the border, the
+// taps in scratch are 0, and the definition is computed one by one.
 #pragma once
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "core/warp.h"
+#include "cpu/scratch.h"
 
 namespace medadv::cpu {
 
@@ -78,10 +80,22 @@ class WarpRow {
   const int32_t stride;
   int32_t z = 0, y = 0;
   const T* d[3] = {nullptr, nullptr, nullptr};
-  std::vector<int32_t> first;     // offset of the first tap; -1 where not all taps are in the image
-  std::vector<T> part;            // [3, stride] how far past it
-  std::vector<T> taps;            // [2 or 4, 2 stride] of linear interpolation: pairs along the width
-  std::vector<T> weight, slope;   // [3, 4 stride] of cubic interpolation
+  Scratch<int32_t> first;         // offset of the first tap; -1 where not all taps are in the image
+  Scratch<T> part;                // [3, stride] how far past it
+  Scratch<int32_t> border;        // the voxels without all their taps in the image,
+  int32_t borders = 0;            // as many as there are
+  int32_t furthest = 0;           // the largest offset
+  Scratch<T> taps;                // what is being interpolated, or the shares of gradients
+  Scratch<T> weight, sum;         // of cubic interpolation
+
+  // Of cubic tap k along an axis, and its derivative.
+  T* weights(int32_t axis, int k) { return &weight[size_t(4 * axis + k) * stride]; }
+  T* slopes(int32_t axis, int k) { return &weight[size_t(12 + 4 * axis + k) * stride]; }
+
+  template <typename F>
+  void for_each_border(const F& f) const {
+    for (int32_t b = 0; b < borders; ++b) f(border[size_t(b)]);
+  }
 
   template <Interpolation kind, int kAxes>
   WarpTaps<T, kind, kAxes> taps_of(int32_t i) const {
@@ -91,7 +105,7 @@ class WarpRow {
   }
 
  private:
-  std::vector<T> own_;  // [3, stride]
+  Scratch<T> own_;  // [3, stride]
 };
 
 }  // namespace medadv::cpu

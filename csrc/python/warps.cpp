@@ -1,10 +1,16 @@
 // Definitions: warps by a dense displacement.
+#include <algorithm>
+
 #include "core/warp.h"
+#include "cpu/tap_gather.h"
 #include "python/arrays.h"
 #include "python/definitions.h"
 
 namespace medadv {
 namespace {
+
+using Floats = py::array_t<float, py::array::c_style>;
+using Offsets = py::array_t<int32_t, py::array::c_style>;
 
 template <int kAxes, typename Voxel>
 void warp_by(const Array& displacement, const Voxel& voxel) {
@@ -47,6 +53,31 @@ std::pair<Array, Array> warp_gradients(const Array& grad, const Array& image, co
   return {grad_image, grad_displacement};
 }
 
+// The taps of some voxels, [lines * width, voxels]: the fastest way here, or one by one.
+template <int kLines, int kWidth>
+py::array_t<float> taps_of_lines(const Floats& image, const Offsets& first, const std::vector<int32_t>& line,
+                                 bool fastest) {
+  const int32_t n = int32_t(first.size()), stride = (n / cpu::kGatherPack + 1) * cpu::kGatherPack;
+  cpu::TapLines<float, kLines, kWidth> lines{image.data(), image.size(), {}};
+  std::copy_n(line.begin(), kLines, lines.line);
+  std::vector<int32_t> padded(size_t(stride), -1);
+  std::copy_n(first.data(), n, padded.begin());
+  std::vector<float> taps(kLines * kWidth * size_t(stride));
+  (fastest ? cpu::gather_taps<float, float, kLines, kWidth> : cpu::copy_taps<float, float, kLines, kWidth>)(
+      lines, padded.data(), n, taps.data(), stride);
+  py::array_t<float> out({kLines * kWidth, n});
+  for (int k = 0; k < kLines * kWidth; ++k) std::copy_n(&taps[size_t(k) * stride], n, out.mutable_data(k, 0));
+  return out;
+}
+
+py::array_t<float> gather_taps(const Floats& image, const Offsets& first, const std::vector<int32_t>& line, int width,
+                               bool fastest) {
+  if (line.size() == 2 && width == 2) return taps_of_lines<2, 2>(image, first, line, fastest);
+  if (line.size() == 4 && width == 2) return taps_of_lines<4, 2>(image, first, line, fastest);
+  if (line.size() == 4 && width == 4) return taps_of_lines<4, 4>(image, first, line, fastest);
+  throw py::value_error("taps are 2 or 4 lines of 2, or 4 lines of 4");
+}
+
 }  // namespace
 
 void define_warps(py::module_& m) {
@@ -54,6 +85,8 @@ void define_warps(py::module_& m) {
         "warp of one channel; interpolation and padding by number.");
   m.def("warp_gradients", &warp_gradients, py::arg("grad"), py::arg("image"), py::arg("displacement"),
         py::arg("interpolation"), py::arg("padding"), "Its gradients to image and displacement.");
+  m.def("gather_taps", &gather_taps, py::arg("image"), py::arg("first"), py::arg("line"), py::arg("width"),
+        py::arg("fastest"), "Copies of the taps of voxels that land at some offsets; 0 where those are negative.");
 }
 
 }  // namespace medadv

@@ -68,6 +68,9 @@ def folding_penalty(displacement: Array, voxel_size: Sequence[float], threshold:
 def gaussian_blur(
     image: Array, sigma: float, axis: int, padding: int, truncate: float, adjoint: bool = False
 ) -> Array: ...
+def gather_taps(
+    image: NDArray[np.float32], first: NDArray[np.int32], line: list[int], width: int, fastest: bool
+) -> NDArray[np.float32]: ...
 def warp(image: Array, displacement: Array, interpolation: int, padding: int) -> Array: ...
 def warp_gradients(
     grad: Array, image: Array, displacement: Array, interpolation: int, padding: int

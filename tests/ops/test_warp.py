@@ -150,6 +150,50 @@ def test_matches_the_voxel_by_voxel_definition(shape, interpolation, padding):
         np.testing.assert_allclose(g[0].numpy().reshape(want.shape), want, rtol=0, atol=1e-12)
 
 
+def landings(rng, n, size, reach):
+    """Offsets that mostly go on voxel by voxel, with steps of 0 and 2, jumps, and voxels that land nowhere."""
+    steps = rng.choice([1, 1, 1, 1, 0, 2, 37, -5], n)
+    first = np.cumsum(steps) + rng.integers(0, max(1, size - reach))
+    first = np.where(rng.random(n) < 0.1, -1, first % max(1, size - reach + 1))
+    return first.astype(np.int32)
+
+
+@pytest.mark.parametrize(("lines", "width"), [([0, 40], 2), ([0, 40, 200, 240], 2), ([0, 40, 80, 120], 4)])
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 64, 173])
+@pytest.mark.parametrize("size", [245, 260, 5000])
+def test_taps_are_copies_however_they_are_gathered(lines, width, n, size):
+    # Also up to the last voxel that may be read, where a whole window would reach too far.
+    rng = np.random.default_rng(n * size)
+    reach = lines[-1] + width
+    image = rng.random(size, dtype=np.float32)
+    for first in (
+        landings(rng, n, size, reach),
+        np.maximum(size - reach - np.arange(n)[::-1], 0).astype(np.int32),
+        rng.integers(0, size - reach + 1, n, dtype=np.int32),
+        np.full(n, -1, np.int32),
+    ):
+        at = first + np.add.outer(lines, np.arange(width)).reshape(-1, 1)
+        expected = np.where(first >= 0, image[np.minimum(at, size - 1)], 0)
+        for fastest in (False, True):
+            np.testing.assert_array_equal(definitions.gather_taps(image, first, lines, width, fastest), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 40, 150), (1, 1, 6, 20, 150)], ids=str)
+@pytest.mark.parametrize(("interpolation", "padding"), [m for m in MODES if m[0] != "nearest"])
+def test_what_is_not_a_number_stays_where_it_is(shape, interpolation, padding):
+    # In float32 and in rows longer than a stretch, where taps are gathered by windows.
+    image, displacement = sample(shape, dtype=torch.float32)
+    displacement = F.avg_pool1d(displacement.flatten(1, -2), 9, 1, 4).reshape(displacement.shape)  # runs of voxels
+    undefined = torch.rand(shape[2:], generator=torch.Generator().manual_seed(2)) < 0.02
+    inputs = leaves([image, displacement.masked_fill(undefined, torch.nan)])
+    out = warp(*inputs, interpolation, padding)
+    assert torch.equal(out.isnan(), undefined.expand_as(out))
+    expected = warp(image.double(), displacement.double(), interpolation, padding).float()
+    torch.testing.assert_close(out[~out.isnan()], expected[~out.isnan()], rtol=0, atol=TOLERANCE[torch.float32])
+    (slopes,) = torch.autograd.grad(out, inputs[1], torch.ones_like(out))
+    assert torch.equal(slopes.isnan(), undefined.expand_as(slopes))
+
+
 @pytest.mark.parametrize("shape", [(2, 2, 4, 5), (1, 2, 3, 4, 3)], ids=str)
 @pytest.mark.parametrize("interpolation", ["linear", "cubic"])
 @pytest.mark.parametrize("padding", PADDINGS)

@@ -1,0 +1,111 @@
+// The taps of a row's voxels, copied from the image into planes of scratch: one plane per tap, voxels side by side.
+//
+// Neighbours in a row of a smooth displacement land on near neighbours: sixteen of them in two or three windows of
+// sixteen voxels of the image, whichever of its rows those lie in. So a window at a time is loaded and permuted, and
+// serves all voxels that land in it; the gather instruction loads every voxel by itself. A rough displacement takes
+// more windows, up to one per voxel. Copies, so the same bits whichever way they are made.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+
+#include "core/platform.h"
+#if MEDADV_CLONES
+#include <immintrin.h>
+#endif
+
+namespace medadv::cpu {
+
+// Voxels that are looked up together.
+inline constexpr int32_t kGatherPack = 16;
+
+// Where the taps of a voxel lie: kLines lines of kWidth consecutive voxels. line: of each from the first tap.
+// size: voxels from `image` to the end of what may be read.
+template <typename S, int kLines, int kWidth>
+struct TapLines {
+  const S* image;
+  int64_t size;
+  int32_t line[kLines];
+
+  template <typename T>
+  void copy(int32_t first, T* to, int32_t stride) const {
+    for (int r = 0; r < kLines; ++r)
+      for (int c = 0; c < kWidth; ++c) to[(r * kWidth + c) * stride] = T(image[first + line[r] + c]);
+  }
+};
+
+// taps[r * kWidth + c][i] = image[first[i] + line[r] + c] for i < n; 0 where first[i] < 0.
+template <typename T, typename S, int kLines, int kWidth>
+void copy_taps(const TapLines<S, kLines, kWidth>& lines, const int32_t* first, int32_t n, T* taps, int32_t stride) {
+  for (int32_t i = 0; i < n; ++i) {
+    if (first[i] >= 0) [[likely]] {
+      lines.copy(first[i], taps + i, stride);
+    } else {
+      for (int k = 0; k < kLines * kWidth; ++k) taps[k * stride + i] = T(0);
+    }
+  }
+}
+
+#if MEDADV_CLONES
+// The same by windows. first, and every plane of taps, is readable and writable up to a whole pack.
+template <int kLines, int kWidth>
+__attribute__((target("arch=x86-64-v4"))) void gather_windows(const TapLines<float, kLines, kWidth> lines,
+                                                              const int32_t* first, int32_t n, float* taps,
+                                                              int32_t stride) {
+  const int64_t last = lines.size - lines.line[kLines - 1] - (kWidth - 1) - kGatherPack;  // window that ends in time
+  for (int32_t i = 0; i < n; i += kGatherPack) {
+    const __m512i at = _mm512_loadu_si512(first + i);
+    const __m512i before = _mm512_maskz_alignr_epi32(0xffff, at, at, kGatherPack - 1);
+    // A run goes on while a voxel lands where the one before it did or one further: so it fits into a window. All
+    // of its bounds are known at once: the processor need not wait for one window to foresee the next.
+    uint32_t starts = 1 | _mm512_cmpgt_epu32_mask(_mm512_sub_epi32(at, before), _mm512_set1_epi32(1));
+    uint32_t late = 0;
+    __m512 tap[kLines][kWidth];
+    MEDADV_UNROLL
+    for (int r = 0; r < kLines; ++r)
+      MEDADV_UNROLL
+      for (int c = 0; c < kWidth; ++c) tap[r][c] = _mm512_setzero_ps();
+    for (; starts; starts &= starts - 1) {
+      const int32_t start = __builtin_ctz(starts), base = std::max(first[i + start], 0);
+      const __mmask16 here = __mmask16(0xffffu << start);  // also what later runs overwrite
+      if (base > last) [[unlikely]] {
+        late |= here;
+        continue;
+      }
+      late &= ~uint32_t(here);
+      const __m512i from = _mm512_sub_epi32(at, _mm512_set1_epi32(base));
+      MEDADV_UNROLL
+      for (int r = 0; r < kLines; ++r)
+        MEDADV_UNROLL
+        for (int c = 0; c < kWidth; ++c)
+          tap[r][c] = _mm512_mask_permutexvar_ps(tap[r][c], here, from,
+                                                 _mm512_loadu_ps(lines.image + base + lines.line[r] + c));
+    }
+    const __mmask16 inside = _mm512_cmpge_epi32_mask(at, _mm512_setzero_si512());
+    MEDADV_UNROLL
+    for (int r = 0; r < kLines; ++r)
+      MEDADV_UNROLL
+      for (int c = 0; c < kWidth; ++c)
+        _mm512_storeu_ps(taps + (r * kWidth + c) * stride + i, _mm512_maskz_mov_ps(inside, tap[r][c]));
+    for (late &= inside; late; late &= late - 1) {
+      const int32_t k = i + __builtin_ctz(late);
+      lines.copy(first[k], taps + k, stride);
+    }
+  }
+}
+#endif
+
+// Whichever is fastest here.
+template <typename T, typename S, int kLines, int kWidth>
+void gather_taps(const TapLines<S, kLines, kWidth>& lines, const int32_t* first, int32_t n, T* taps, int32_t stride) {
+#if MEDADV_CLONES
+  if constexpr (std::is_same_v<S, float>) {
+    static const bool windows = __builtin_cpu_supports("x86-64-v4");
+    if (windows) return gather_windows(lines, first, n, taps, stride);
+  }
+#endif
+  copy_taps(lines, first, n, taps, stride);
+}
+
+}  // namespace medadv::cpu
