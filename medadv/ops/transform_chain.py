@@ -69,9 +69,9 @@ def transform_chain(
         >>> import math, torch
         >>> image = torch.arange(5.0).expand(1, 1, 2, 5)
         >>> to_the_right = torch.tensor([0.0, 0.5])[None, :, None, None].expand(1, 2, 4, 4)
-        >>> double = torch.full((1, 1, 4, 4), math.log(2))
-        >>> transform_chain(image, to_the_right, double, bounds=(0.0, 6.0), padding="border")[0, 0, 0]
-        tensor([1.0000, 3.0000, 5.0000, 6.0000, 6.0000])
+        >>> brighter = torch.full((1, 1, 4, 4), math.log(1.5))
+        >>> transform_chain(image, to_the_right, brighter, bounds=(0.0, 5.0), padding="border")[0, 0, 0]
+        tensor([0.7500, 2.2500, 3.7500, 5.0000, 5.0000])
     """
     check_tensor("transform_chain", "image", image)
     for name, value in (("displacement", displacement), ("log_gain", log_gain), ("noise", noise)):
