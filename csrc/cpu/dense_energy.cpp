@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "cpu/scratch.h"
 #include "cpu/storage.h"
 
 namespace medadv::cpu {
@@ -35,7 +36,7 @@ struct FieldRows {
 template <typename T, typename S>
 struct EnergyScratch {
   std::vector<S> here, below, front;
-  std::vector<T> done, along;
+  Scratch<T> done, along;
 
   explicit EnergyScratch(int32_t width)
       : here(size_t(width) + 2), below(here), front(here), done(width), along(size_t(padded(width)) + kPack) {}
@@ -73,15 +74,19 @@ void first_order_gradient(const FieldRows<S>& rows, const DenseWeights<T>& w, in
           *back = rows(z - 1, y), *front = rows(z + 1, y);
   const T wz = w.axis[0], wy = w.axis[1], wx = w.axis[2];
   const int32_t last = rows.size.x - 1;
-  MEDADV_INDEPENDENT
-  for (int32_t i = 0; i <= last; ++i) {
-    const T v = T(c[i]), left = T(c[i - 1]), right = T(c[i + 1]);
-    const T before = i > 0 ? v - left : T(0), after = i < last ? right - v : T(0);
+  // `before` and `after`: differences to the neighbours along the width.
+  const auto at = [=](int32_t i, T before, T after) {
+    const T v = T(c[i]);
     T g = wx * (penalty_slope<kKind>(before) - penalty_slope<kKind>(after)) +
           wy * (penalty_slope<kKind>(v - T(above[i])) - penalty_slope<kKind>(T(below[i]) - v));
     if (kDepth) g += wz * (penalty_slope<kKind>(v - T(back[i])) - penalty_slope<kKind>(T(front[i]) - v));
-    gradient[i] = S(g);
-  }
+    return S(g);
+  };
+  MEDADV_INDEPENDENT
+  for (int32_t i = 0; i <= last; ++i) gradient[i] = at(i, T(c[i]) - T(c[i - 1]), T(c[i + 1]) - T(c[i]));
+  // The ends once more, for what they took from beyond.
+  gradient[0] = at(0, T(0), last > 0 ? T(c[1]) - T(c[0]) : T(0));
+  if (last > 0) gradient[last] = at(last, T(c[last]) - T(c[last - 1]), T(0));
 }
 
 // --- second differences: bending -----------------------------------------------------------------------------
@@ -133,12 +138,11 @@ void bending_gradient(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_
   const T ya = 2 * w.axis[1] * centred<T>(y - 1, height), yb = 2 * w.axis[1] * centred<T>(y + 1, height);
   const T zk = 2 * w.axis[0] * centred<T>(z - 1, depth), zf = 2 * w.axis[0] * centred<T>(z + 1, depth);
   const T wx = 2 * w.axis[2], zy = 2 * w.zy, zx = 2 * w.zx, yx = 2 * w.yx;
-  MEDADV_INDEPENDENT
-  for (int32_t i = 0; i <= last; ++i) {
-    const T v = T(c[i]), left = T(c[i - 1]), right = T(c[i + 1]);
-    const T a = T(a1[i]), b = T(b1[i]), down = b - v, up = v - a, turn = down - up;
+  // bend: the second difference along the width, where there is one.
+  const auto sum = [=](int32_t i, T bend) {
+    const T v = T(c[i]), a = T(a1[i]), b = T(b1[i]), down = b - v, up = v - a, turn = down - up;
     T g = ya * (up - (a - T(a2[i]))) - y0 * turn + yb * ((T(b2[i]) - b) - down);
-    T s = (i > 0 && i < last ? wx * ((right - v) - (v - left)) : T(0)) + yx * turn;
+    T s = wx * bend + yx * turn;
     if (kDepth) {
       const T k = T(k1[i]), f = T(f1[i]), forth = f - v, here = v - k;
       g += zk * (here - (k - T(k2[i]))) - z0 * (forth - here) + zf * ((T(f2[i]) - f) - forth);
@@ -148,7 +152,12 @@ void bending_gradient(const FieldRows<S>& rows, const DenseWeights<T>& w, int32_
     }
     done[i] = g;
     along[i] = s;
-  }
+  };
+  MEDADV_INDEPENDENT
+  for (int32_t i = 0; i <= last; ++i) sum(i, (T(c[i + 1]) - T(c[i])) - (T(c[i]) - T(c[i - 1])));
+  // The ends once more, for what they took from beyond.
+  sum(0, T(0));
+  sum(last, T(0));
   along[-1] = along[0];
   along[last + 1] = along[last];
   MEDADV_INDEPENDENT
