@@ -90,7 +90,12 @@ def compared(
     group: str, norm: str, contenders: dict[str, Attack], network: nn.Module, images: Tensor, targets: Tensor
 ) -> list[dict]:
     """One row per contender."""
-    found = {name: attacked(attack, norm, network, images, targets) for name, attack in contenders.items()}
+    found = {}
+    for name, attack in contenders.items():
+        try:
+            found[name] = attacked(attack, norm, network, images, targets)
+        except Exception as error:  # a peer that cannot run is a finding, too
+            print(f"{group}: {name} stopped: {type(error).__name__}: {error}", file=sys.stderr)
     distances = {name: row.pop("distances") for name, row in found.items()}
     nearest = torch.stack(list(distances.values())).amin(0)
     by_all = torch.stack(list(distances.values())).isfinite().all(0)
