@@ -71,12 +71,8 @@ class BaseAttack(ABC):
         Returns:
             One row per image.
         """
-        ids = torch.arange(len(images), device=images.device) if ids is None else ids
-        if not isinstance(ids, Tensor) or ids.dtype != torch.int64:
-            raise TypeError(f"ids must be an int64 tensor, got {getattr(ids, 'dtype', type(ids).__name__)}.")
-        if tuple(ids.shape) != (len(images),):
-            raise ValueError(f"ids must have shape [{len(images)}], one number per image, got {list(ids.shape)}.")
-        result = self._run(victim, images, targets, ids.to(images.device), clean_logits)
+        ids = checked_ids(ids, images)
+        result = self._run(victim, images, targets, ids, clean_logits)
         result.forwards.add_(clean_forwards)
         return result
 
@@ -93,6 +89,30 @@ class BaseAttack(ABC):
         ]
         shown = ", ".join(f"{item.name}={getattr(self, item.name)!r}" for item in own + changed)
         return f"{type(self).__name__}({shown})"
+
+
+def checked_ids(ids: Tensor | None, images: Tensor) -> Tensor:
+    """Numbers of the examples on the device of the images.
+
+    Args:
+        ids: [N] int64, or None for 0 to N - 1.
+        images: [N, ...].
+
+    Returns:
+        [N] int64.
+
+    Raises:
+        TypeError, ValueError: another type or shape.
+
+    >>> checked_ids(None, torch.zeros(3, 1, 4, 4))
+    tensor([0, 1, 2])
+    """
+    ids = torch.arange(len(images), device=images.device) if ids is None else ids
+    if not isinstance(ids, Tensor) or ids.dtype != torch.int64:
+        raise TypeError(f"ids must be an int64 tensor, got {getattr(ids, 'dtype', type(ids).__name__)}.")
+    if tuple(ids.shape) != (len(images),):
+        raise ValueError(f"ids must have shape [{len(images)}], one number per image, got {list(ids.shape)}.")
+    return ids.to(images.device)
 
 
 def _plain(value: object) -> Value:

@@ -16,7 +16,6 @@ from medadv.attacks.minimum_norm_attack import MinimumNormGradientAttack
 from medadv.objectives import Margin
 
 # Constants of the authors' code.
-_LARGEST_WEIGHT = 1e10
 _PATIENCE = 0.9999  # the loss must fall below this share of itself in a tenth of the steps
 
 # How near to the bounds, from -1 to 1, the hyperbolic tangent starts. Nearer, black and white voxels could hardly move.
@@ -80,12 +79,11 @@ class CarliniWagner(MinimumNormGradientAttack):
         with torch.no_grad():
             hunt.look(rows, 1, guess)
         weight = torch.full_like(hunt.needed[rows], self.weight, dtype=torch.float64)
-        smallest, largest = torch.zeros_like(weight), torch.full_like(weight, _LARGEST_WEIGHT)
+        smallest, largest = torch.zeros_like(weight), torch.full_like(weight, torch.inf)
         for search in range(self.searches):
             found = self._descend(hunt, search, weight)
-            largest = torch.where(found, torch.minimum(largest, weight), largest)
-            smallest = torch.where(found, smallest, torch.maximum(smallest, weight))
-            weight = torch.where(largest < _LARGEST_WEIGHT, (smallest + largest) / 2, 10 * weight)
+            smallest, largest = torch.where(found, smallest, weight), torch.where(found, weight, largest)
+            weight = next_weights(smallest, largest)
         hunt.shorten(rows, self.searches * self.steps, _FINAL_SEARCHES)
 
     def _descend(self, hunt: Hunt, search: int, weights: Tensor) -> Tensor:
@@ -118,6 +116,22 @@ class CarliniWagner(MinimumNormGradientAttack):
             _, adversarial = hunt.look(rows, (search + 1) * self.steps, noise)
         found[places[adversarial]] = True
         return found
+
+
+def next_weights(smallest: Tensor, largest: Tensor) -> Tensor:
+    """The weights to be tried next.
+
+    Args:
+        smallest: [M], the largest weights that were too small.
+        largest: [M], the smallest weights that were large enough; infinite where none was.
+
+    Returns:
+        [M]: the middle, or ten times the smallest.
+
+    >>> next_weights(torch.tensor([0.1, 0.0, 0.1]), torch.tensor([torch.inf, 0.1, 0.3])).tolist()
+    [1.0, 0.05..., 0.2...]
+    """
+    return torch.where(largest.isinf(), 10 * smallest, (smallest + largest) / 2)
 
 
 def _inverse(hunt: Hunt, rows: Tensor) -> Tensor:

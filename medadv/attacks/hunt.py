@@ -7,6 +7,7 @@ from torch import Tensor
 
 from medadv.attacks.gradients import refuse_not_finite
 from medadv.attacks.nearest import Nearest
+from medadv.attacks.questions import Questions
 from medadv.attacks.result import Result
 from medadv.models.victim import Victim
 from medadv.objectives import Margin
@@ -16,7 +17,7 @@ ANY_IMAGE = Additive(eps=1.0)
 """Noise without a budget: any image inside the bounds."""
 
 
-class Hunt:
+class Hunt(Questions):
     """Images to fool the victim with, at the smallest distance.
 
     An image counts as adversarial where the victim is wrong and the logit of a wrong class exceeds that of the right
@@ -33,10 +34,11 @@ class Hunt:
         kappa: at least 0; 0: the victim's answer alone decides.
 
     Attributes:
-        rows: int64, the examples to be attacked; the others are wrong already.
         needed: [N], the margin to be reached.
-        record: what was found.
+        record: what was found; the nearest.
     """
+
+    record: Nearest
 
     def __init__(
         self,
@@ -48,25 +50,10 @@ class Hunt:
         norm: str,
         kappa: float,
     ) -> None:
-        self.victim = victim
-        self.images = images.detach().clone()
-        self.targets = targets
-        self.ids = ids
-        self.logits = clean_logits.detach().clone()
         self.norm = norm
         self.kappa = kappa
+        super().__init__(ANY_IMAGE, victim, images, targets, ids, clean_logits)
         self.needed = kappa * self.logits.abs().amax(dim=1).clamp_min(1)
-        wrong = ~victim.correct(self.logits, targets)
-        self.rows = (~wrong).nonzero().flatten()
-        self.record = Nearest(
-            self.images,
-            ANY_IMAGE.identity(self.images),
-            Margin()(self.logits, targets),
-            victim.task.predict(self.logits),
-            wrong,
-            forwards=0,
-            norm=norm,
-        )
 
     def look(self, rows: Tensor, step: int, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Show images to the victim and write down what it says.
@@ -79,17 +66,7 @@ class Hunt:
         Returns:
             Logits [M, K], differentiable in `noise`, and whether the images are adversarial, bool [M].
         """
-        changed = ANY_IMAGE.apply(self.images[rows], {"noise": noise}, self.victim.bounds)
-        logits = self.victim(changed)
-        refuse_not_finite("logits", logits, step, self.ids[rows])
-        answers = logits.detach()
-        margin = Margin()(answers, self.targets[rows])
-        adversarial = ~self.victim.correct(answers, self.targets[rows])
-        if self.kappa > 0:
-            adversarial &= margin >= self.needed[rows]
-        predictions = self.victim.task.predict(answers)
-        self.record.see(rows, step, changed, {"noise": noise}, margin, predictions, adversarial)
-        return logits, adversarial
+        return self.ask(rows, step, {"noise": noise})
 
     def answers(self, rows: Tensor, step: int, noise: Tensor) -> Tensor:
         """Ask about several images per example without keeping any.
@@ -179,3 +156,11 @@ class Hunt:
         """The finished result, distances as fractions of the image range."""
         distance = torch.where(self.record.fooled, self.record.distance, 0.0) / self.victim.scale
         return self.record.result(distance)
+
+    def _new_record(self, loss: Tensor, predictions: Tensor, wrong: Tensor) -> Nearest:
+        identity = ANY_IMAGE.identity(self.images)
+        return Nearest(self.images, identity, loss, predictions, wrong, forwards=0, norm=self.norm)
+
+    def _fooled(self, rows: Tensor, logits: Tensor, margin: Tensor) -> Tensor:
+        fooled = super()._fooled(rows, logits, margin)
+        return fooled & (margin >= self.needed[rows]) if self.kappa > 0 else fooled

@@ -12,8 +12,8 @@ def to_hyperplane(weight: Tensor, rise: Tensor, low: Tensor, high: Tensor, norm:
     Where the box is too small for that, the change that comes nearest to the rise: every entry at its limit.
     In each norm the best change moves every entry in the direction that helps: all by the same amount ("linf"), in
     proportion to their weights ("l2"), or one after the other, the largest weight first ("l1"), each until it meets the
-    box. How far follows from one sort (the projection step of FAB: Croce and Hein, "Minimally distorted adversarial
-    examples with a fast adaptive boundary attack", 2020, appendix A).
+    box: the projection step of FAB (Croce and Hein, "Minimally distorted adversarial examples with a fast adaptive
+    boundary attack", 2020, appendix A).
 
     Args:
         weight: [M, P].
@@ -38,20 +38,22 @@ def to_hyperplane(weight: Tensor, rise: Tensor, low: Tensor, high: Tensor, norm:
 
 
 def _together(slope: Tensor, room: Tensor, rise: Tensor, norm: str) -> Tensor:
-    """Entries move at their speeds until they meet the box; the time at which the rise is reached."""
+    """Entries move at their speeds until they meet the box, up to the time at which the rise is reached.
+
+    The rise is a concave, piecewise linear function of time, on which Newton's method from the left ends exactly, after
+    a few rounds: many times faster than to sort the times at which entries stop.
+    """
     speed = slope if norm == "l2" else torch.ones_like(slope)
     moving = room > 0
-    times, order = torch.where(moving, room / speed, 0.0).sort(dim=1)
-    done = (slope * room).gather(1, order)
-    done = done.cumsum(1) - done
-    rate = torch.where(moving, slope * speed, 0.0).gather(1, order).flip(1).cumsum(1).flip(1)
-    # Entries that meet the box before the rise is reached.
-    stopped = (done + times * rate < rise.unsqueeze(1)).sum(dim=1, keepdim=True)
-    reached = stopped < slope.shape[1]
-    last = stopped.clamp_max(slope.shape[1] - 1)
-    left = (rise.unsqueeze(1) - done.gather(1, last)).clamp_min(0)
-    time = torch.where(reached, left / _positive(rate.gather(1, last)), torch.inf)
-    return torch.minimum(torch.where(moving, time * speed, 0.0), room)
+    stops = torch.where(moving, room / speed, 0.0)
+    while True:
+        left = rise - torch.where(moving, 0.0, slope * room).sum(dim=1)
+        pace = torch.where(moving, slope * speed, 0.0).sum(dim=1)
+        time = torch.where(pace > 0, left / _positive(pace), torch.inf).unsqueeze(1)
+        still = moving & (stops > time)
+        if torch.equal(still, moving):
+            return torch.minimum(torch.where(room > 0, time * speed, 0.0), room)
+        moving = still
 
 
 def _one_after_the_other(slope: Tensor, room: Tensor, rise: Tensor, norm: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a black-box attack within a budget works with: it asks the victim for logits, never for a gradient."""
+"""What an attack asks a victim: it shows changed images and writes down the answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class Questions:
 
     Attributes:
         rows: int64, the examples to be attacked; the others are wrong already.
-        record: the best that was seen, by its margin.
+        logits: [N, K] of the clean images.
+        record: what was found; the best by its margin.
     """
 
     def __init__(
@@ -42,31 +43,39 @@ class Questions:
         self.images = images.detach().clone()
         self.targets = targets
         self.ids = ids
-        wrong = ~victim.correct(clean_logits, targets)
+        self.logits = clean_logits.detach().clone()
+        wrong = ~victim.correct(self.logits, targets)
         self.rows = (~wrong).nonzero().flatten()
-        loss = Margin()(clean_logits, targets)
-        predictions = victim.task.predict(clean_logits)
-        self.record = Record(self.images, perturbation.identity(self.images), loss, predictions, wrong, forwards=0)
+        loss = Margin()(self.logits, targets)
+        self.record = self._new_record(loss, victim.task.predict(self.logits), wrong)
 
     def ask(self, rows: Tensor, step: int, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Show images to the victim and write down what it says.
 
         Args:
             rows: [M] int64, the examples, each once.
-            step: questions asked before.
-            parameters: of the perturbation, projected, each [M, ...].
+            step: steps made so far.
+            parameters: of the perturbation, each [M, ...].
 
         Returns:
-            The margin [M], and whether the victim is wrong, bool [M].
+            Logits [M, K], differentiable in the parameters, and whether the victim is fooled, bool [M].
         """
         images = self.perturbation.apply(self.images[rows], parameters, self.victim.bounds)
         logits = self.victim(images)
         refuse_not_finite("logits", logits, step, self.ids[rows])
-        margin = Margin()(logits, self.targets[rows])
-        wrong = ~self.victim.correct(logits, self.targets[rows])
-        self.record.see(rows, step, images, parameters, margin, self.victim.task.predict(logits), wrong)
-        return margin, wrong
+        answers = logits.detach()
+        margin = Margin()(answers, self.targets[rows])
+        fooled = self._fooled(rows, answers, margin)
+        self.record.see(rows, step, images, parameters, margin, self.victim.task.predict(answers), fooled)
+        return logits, fooled
 
     def result(self) -> Result:
         """The finished result."""
         return self.record.result(self.perturbation.distance(self.images, self.record.parameters, self.victim.bounds))
+
+    def _new_record(self, loss: Tensor, predictions: Tensor, wrong: Tensor) -> Record:
+        identity = self.perturbation.identity(self.images)
+        return Record(self.images, identity, loss, predictions, wrong, forwards=0)
+
+    def _fooled(self, rows: Tensor, logits: Tensor, margin: Tensor) -> Tensor:
+        return ~self.victim.correct(logits, self.targets[rows])

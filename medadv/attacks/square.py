@@ -16,6 +16,7 @@ from medadv.attacks.randomness import Draw
 from medadv.attacks.result import Result
 from medadv.attacks.square_moves import L2Squares, LinfSquares
 from medadv.models.victim import Victim
+from medadv.objectives import Margin
 from medadv.perturbations import Additive
 
 # Share of the queries, in ten-thousandths, after which the squares become half as large in area.
@@ -100,7 +101,8 @@ class Square(BudgetedAttack):
         moves = (LinfSquares if self.norm == "linf" else L2Squares)(shape, radius)
         draw = Draw(self.seed, questions.ids[rows], 0)
         best = self.perturbation.project(questions.images[rows], {"noise": moves.first(draw)}, bounds)["noise"]
-        margin, wrong = questions.ask(rows, 0, {"noise": best})
+        logits, wrong = questions.ask(rows, 0, {"noise": best})
+        margin = Margin()(logits, questions.targets[rows])
         rows, best, margin = rows[~wrong], best[~wrong], margin[~wrong]
         for query in range(1, self.queries):
             if len(rows) == 0:
@@ -110,8 +112,9 @@ class Square(BudgetedAttack):
                 numbers = Draw(self.seed, questions.ids[rows], 1 + block).uniform((_BLOCK, moves.numbers))
             noise = moves.next(best, numbers[:, number], self.share_at(query))
             noise = self.perturbation.project(questions.images[rows], {"noise": noise}, bounds)["noise"]
-            asked, wrong = questions.ask(rows, query, {"noise": noise})
-            better = asked > margin
-            best[better], margin[better] = noise[better], asked[better]
+            logits, wrong = questions.ask(rows, query, {"noise": noise})
+            raised = Margin()(logits, questions.targets[rows])
+            better = raised > margin
+            best[better], margin[better] = noise[better], raised[better]
             if bool(wrong.any()):
                 rows, best, margin, numbers = rows[~wrong], best[~wrong], margin[~wrong], numbers[~wrong]

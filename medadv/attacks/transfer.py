@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medadv.attacks.base_attack import BaseAttack
+from medadv.attacks.base_attack import BaseAttack, checked_ids
 from medadv.attacks.questions import Questions
 from medadv.attacks.result import Result
 from medadv.models.victim import Victim
@@ -48,9 +48,10 @@ def transfer(
     """
     if surrogate.bounds != victim.bounds:
         raise ValueError(f"surrogate must have the bounds of the victim, {victim.bounds}, got {surrogate.bounds}.")
-    ids = torch.arange(len(images), device=images.device) if ids is None else ids
+    logits = victim.clean_logits(images, targets)
+    ids = checked_ids(ids, images)
     with torch.inference_mode(False), torch.no_grad():
-        questions = Questions(attack.perturbation, victim, images, targets, ids, victim.clean_logits(images, targets))
+        questions = Questions(attack.perturbation, victim, images, targets, ids, logits)
         questions.record.forwards += 1
         rows = questions.rows
         if len(rows) == 0:

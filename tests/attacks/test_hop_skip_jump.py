@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from medadv.attacks import HopSkipJump, Status
+from medadv.attacks.hunt import Hunt
 from medadv.models import Victim
 from medadv.models.task import Multiclass
 
@@ -92,3 +93,17 @@ def test_seed_and_ids_matter(lab):
     assert not torch.equal(runs[0], runs[2])
     assert not torch.equal(runs[0], HopSkipJump(steps=1)(victim, x, y, torch.arange(4) + 9).images)
     assert victim.task == Multiclass()
+
+
+def test_where_all_probes_agree_their_mean_is_the_direction():
+    class Bright(nn.Module):
+        def forward(self, images):
+            brightness = images.flatten(1).mean(1)
+            return torch.stack([torch.zeros_like(brightness), brightness - 0.1], dim=1)
+
+    x = torch.zeros(2, 1, 4, 4)
+    victim = Victim(Bright().eval())
+    hunt = Hunt(victim, x, torch.zeros(2).long(), torch.arange(2), victim(x), "l2", kappa=0.0)
+    reach = torch.full((2,), 1e-3).double()
+    direction = HopSkipJump()._direction(hunt, hunt.rows, 1, torch.full_like(x, 0.5), reach)
+    torch.testing.assert_close(direction.flatten(1).norm(dim=1), torch.ones(2))

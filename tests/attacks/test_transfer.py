@@ -66,3 +66,13 @@ def test_different_bounds_are_refused(lab):
     victim, other = lab.curved_victim(), lab.curved_victim(bounds=(-1.0, 1.0))
     with pytest.raises(ValueError, match="surrogate must have the bounds of the victim"):
         transfer(PGD(), other, victim, lab.images_in(UNIT, (2, 1, 8, 8)), torch.zeros(2).long())
+
+
+def test_ids_are_checked(lab):
+    victim = lab.curved_victim()
+    x = lab.images_in(UNIT, (4, 1, 8, 8))
+    y = lab.answers(victim, x)
+    with pytest.raises(TypeError, match="ids must be an int64 tensor, got list"):
+        transfer(PGD(), victim, victim, x, y, [0, 1, 2, 3])
+    with pytest.raises(ValueError, match=r"ids must have shape \[4\]"):
+        transfer(PGD(), victim, victim, x, y, torch.arange(3))
