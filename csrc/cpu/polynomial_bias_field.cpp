@@ -247,7 +247,7 @@ class MovedField {
   struct Work {
     PowerTable<T> powers[3], slopes[3];
     alignas(64) Segment<T> start, at[3], in_plane, in_row, by_w, forces[3];
-    SlopeRows<T> plane, whole;
+    PowerSlopes<T> plane, whole;
   };
 
   Segment<T>* kernel() { return reinterpret_cast<Segment<T>*>(kernel_.data()); }
@@ -273,7 +273,7 @@ class MovedField {
     clear(w.whole);
     std::fill_n(w.by_w, n_, T(0));
     for (int32_t s = 0; s <= shape_.max_s(); ++s) {
-      SlopeRows<T>& to = axes_ == 3 ? w.plane : w.whole;
+      PowerSlopes<T>& to = axes_ == 3 ? w.plane : w.whole;
       if (axes_ == 3) clear(to);
       for (int32_t t = 0; t <= shape_.degree - s; ++t)
         add_combined_slopes(shape_.degree - s - t + 1, a + shape_.offset(s, t), w.powers[2].p, w.slopes[2].p,
@@ -288,7 +288,7 @@ class MovedField {
     std::copy_n(w.whole.sum, n_, field);
   }
 
-  void clear(SlopeRows<T>& rows) const {
+  void clear(PowerSlopes<T>& rows) const {
     for (T* row : {rows.sum, rows.by_v, rows.by_u}) std::fill_n(row, n_, T(0));
   }
 

@@ -96,7 +96,7 @@ MEDADV_SIMD void add_combined(int32_t rows, const T* a, const Segment<T>* p, con
 
 template <typename T>
 MEDADV_SIMD void add_combined_slopes(int32_t rows, const T* a, const Segment<T>* p, const Segment<T>* slope,
-                                     const T* factor, const T* factor_slope, int32_t n, SlopeRows<T>& to) {
+                                     const T* factor, const T* factor_slope, int32_t n, PowerSlopes<T>& to) {
   T *sum = to.sum, *by_v = to.by_v, *by_u = to.by_u;
   with_rows(rows, [&](auto count) {
     T w[count.value];
@@ -228,7 +228,7 @@ MEDADV_SIMD void tabulate_thin_plate(const ControlGrid& g, T w, T v, const T* u,
   template void combine<T>(int32_t, const T*, const Segment<T>*, int32_t, T*);                                       \
   template void add_combined<T>(int32_t, const T*, const Segment<T>*, const T*, int32_t, T*);                        \
   template void add_combined_slopes<T>(int32_t, const T*, const Segment<T>*, const Segment<T>*, const T*, const T*,  \
-                                       int32_t, SlopeRows<T>&);                                                      \
+                                       int32_t, PowerSlopes<T>&);                                                      \
   template void project<T>(int32_t, const T*, const Segment<T>*, int32_t, Lanes<T>*);                                \
   template void contract_height<T>(int32_t, const Lanes<T>*, const Lanes<T>*, int32_t, Lanes<T>*);                   \
   template void add_outer<T>(int32_t, const T*, const Lanes<T>*, Lanes<T>*);                                         \

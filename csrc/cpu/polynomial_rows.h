@@ -54,12 +54,12 @@ void add_combined(int32_t rows, const T* a, const Segment<T>* p, const T* factor
 
 // The same, and its derivatives: by_v from the derivative of the factor, by_u from those of the powers.
 template <typename T>
-struct SlopeRows {
+struct PowerSlopes {
   Segment<T> sum, by_v, by_u;
 };
 template <typename T>
 void add_combined_slopes(int32_t rows, const T* a, const Segment<T>* p, const Segment<T>* slope, const T* factor,
-                         const T* factor_slope, int32_t n, SlopeRows<T>& to);
+                         const T* factor_slope, int32_t n, PowerSlopes<T>& to);
 
 // lanes[k] += f[i] p_k[i], the adjoint of combine.
 template <typename T>
