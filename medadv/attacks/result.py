@@ -45,8 +45,8 @@ class Result:
             where gradients are taken at other images too (`medadv.attacks.gradient.Gradient`), or where the objective
             asks for the answer to another image (`medadv.objectives.Stabilised`); black-box and minimum-norm attacks
             ask as often as their docstrings say.
-        backwards: [N] int64, how many gradients of this example's objective were taken: 1 per step, or 1 per step and rival
-            class, more as above.
+        backwards: [N] int64, how many gradients of this example's objective were taken: 1 per step, or 1 per step and
+            rival class, more as above.
         step: [N] int64, number of steps after which the victim was first fooled, within its restart; -1 otherwise.
     """
 
