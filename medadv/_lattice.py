@@ -51,6 +51,18 @@ def per_axis(value: float | Sequence[float], axes: int) -> list[float]:
     return [float(value)] * axes if isinstance(value, Real) else [float(v) for v in value]  # type: ignore[union-attr]
 
 
+def image_geometry(op: str, size: Sequence[int], voxel_size: float | Sequence[float]) -> tuple[list[int], list[float]]:
+    """Voxels of a lattice's image along every axis, and their lengths.
+
+    Example:
+        >>> image_geometry("jacobian_determinant", (8, 9), 1.5)
+        ([8, 9], [1.5, 1.5])
+    """
+    if isinstance(size, (int, float)):
+        raise TypeError(f"{op}: size must be the voxels along every axis of a lattice's image, got {size}")
+    return list(size), per_axis(voxel_size, len(size))
+
+
 def cell_lengths(
     op: str, knots: Sequence[int], size: Sequence[int], voxel_size: float | Sequence[float]
 ) -> list[float]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 Interpolation = Literal["nearest", "linear", "cubic"]
 Padding = Literal["zeros", "border", "reflection"]
 BlurPadding = Literal["reflect", "border", "zeros"]
+Basis = Literal["legendre", "monomial"]
+CoordinateWarp = Literal["thin_plate", "flow"]
 
 _INTERPOLATIONS = ("nearest", "linear", "cubic")  # in the order of core/warp.h
 _PADDINGS = ("zeros", "border", "reflection")
 _BLUR_PADDINGS = ("reflect", "border", "zeros")  # in the order of core/gaussian_blur.h
+_BASES = ("legendre", "monomial")  # in the order of core/polynomial.h
+_COORDINATE_WARPS = (None, "thin_plate", "flow")  # in the order of core/coordinates.h
 
 
 def sampling_words(op: str, interpolation: str, padding: str) -> tuple[int, int]:
@@ -20,13 +25,7 @@ def sampling_words(op: str, interpolation: str, padding: str) -> tuple[int, int]
         >>> sampling_words("warp", "linear", "border")
         (1, 1)
     """
-    for name, word, words in (
-        ("interpolation", interpolation, _INTERPOLATIONS),
-        ("padding", padding, _PADDINGS),
-    ):
-        if word not in words:
-            raise ValueError(f"{op}: {name} must be one of {', '.join(words)}, got {word!r}")
-    return _INTERPOLATIONS.index(interpolation), _PADDINGS.index(padding)
+    return _number(op, "interpolation", interpolation, _INTERPOLATIONS), _number(op, "padding", padding, _PADDINGS)
 
 
 def blur_padding(op: str, padding: str) -> int:
@@ -39,3 +38,19 @@ def blur_padding(op: str, padding: str) -> int:
     if padding not in _BLUR_PADDINGS:
         raise ValueError(f"{op}: padding must be 'reflect', 'border' or 'zeros', got {padding!r}")
     return _BLUR_PADDINGS.index(padding)
+
+
+def polynomial_words(op: str, basis: str, warp: str | None) -> tuple[int, int]:
+    """The numbers of a basis of polynomials and of what moves their coordinates.
+
+    Example:
+        >>> polynomial_words("polynomial_bias_field", "legendre", "flow")
+        (0, 2)
+    """
+    return _number(op, "basis", basis, _BASES), _number(op, "warp", warp, _COORDINATE_WARPS)
+
+
+def _number(op: str, name: str, word: str | None, words: Sequence[str | None]) -> int:
+    if word not in words:
+        raise ValueError(f"{op}: {name} must be one of {', '.join(map(str, words))}, got {word!r}")
+    return words.index(word)

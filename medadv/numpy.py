@@ -15,8 +15,9 @@ in the order in which they lie in memory. What has fewer axes gets them by ``Non
     >>> mnp.gaussian_blur(channels[None], 1.0)[0].shape
     (2, 8, 9, 10)
 
-**Memory**: arrays are read where they lie, and must therefore be C-contiguous; nothing is copied or cast. Results are
-new arrays, or go to ``out``, which must have exactly their shape and dtype and share no memory with an argument.
+**Memory**: arrays are read where they lie, and must therefore be C-contiguous; nothing is copied or cast, unless an
+argument may be of any layout. Results are new arrays, or go to ``out``, which must have exactly their shape and dtype
+and share no memory with an argument.
 
 **Threads**: ``threads`` is the most that a call may use; None means one per core, fewer where the work is small. The
 result has the same bits for any number. The GIL is released meanwhile.
@@ -30,6 +31,8 @@ where an array cannot be used as it is.
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,21 +40,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medadv._arguments import whole
+from medadv._chain import chain_settings, is_one_operator
 from medadv._core import operators
-from medadv._lattice import cell_lengths, lattice_shape, per_axis
-from medadv._words import BlurPadding, Interpolation, Padding, blur_padding, sampling_words
+from medadv._flow import check_displacement, check_pair, check_steps
+from medadv._lattice import cell_lengths, image_geometry, lattice_shape, per_axis
+from medadv._polynomial import check_unmoved, control_grid, polynomial_terms
+from medadv._thin_plate import thin_plate_weights
+from medadv._words import (
+    Basis,
+    BlurPadding,
+    CoordinateWarp,
+    Interpolation,
+    Padding,
+    blur_padding,
+    polynomial_words,
+    sampling_words,
+)
 
 __all__ = [
     "bending_energy",
     "bias_field",
+    "compose",
+    "exponentiate",
     "folding_penalty",
     "gaussian_blur",
     "jacobian_determinant",
     "lattice_shape",
     "membrane_energy",
+    "polynomial_bias_field",
+    "polynomial_terms",
     "spline_field",
     "spline_warp",
     "total_variation",
+    "transform_chain",
     "warp",
 ]
 
@@ -82,14 +103,67 @@ def bias_field(image: Array, lattice: Array, *, out: Array | None = None, thread
     return operators.bias_field(image, lattice, out=out, threads=_count(threads))
 
 
-def spline_field(lattice: Array, size: Sequence[int], *, out: Array | None = None, threads: int | None = None) -> Array:
-    """Evaluate a cubic B-spline lattice at every voxel of an image.
+def polynomial_bias_field(
+    image: Array,
+    coefficients: Array,
+    control: Array | None = None,
+    *,
+    degree: int,
+    basis: Basis = "legendre",
+    warp: CoordinateWarp | None = None,
+    out: Array | None = None,
+    threads: int | None = None,
+) -> Array:
+    """Multiply an image by a smooth positive field, ``y = x * exp(sum of a_tl P_t(v) P_l(u))``.
+
+    See :func:`medadv.ops.polynomial_bias_field` for the polynomials, and for how ``warp`` moves their coordinates.
+
+    Args:
+        image: ``[N, C, (D,) H, W]``.
+        coefficients: ``[N, K, M]``, one for each of the M terms of :func:`polynomial_terms`; K is 1 (one field for all
+            channels) or C.
+        control: ``[N, 2 or 3, (Gz,) Gy, Gx]``, displacements of the control points in units of the coordinates (2 is
+            the whole axis), at least 2 points along every axis; of any floating dtype and layout. Only with ``warp``.
+        degree: From 0 to 12.
+        basis: ``"legendre"`` or ``"monomial"``.
+        warp: ``None``, ``"thin_plate"`` or ``"flow"``.
+        out: Where the result goes.
+        threads: At most so many.
+
+    Returns:
+        ``[N, C, (D,) H, W]``.
+
+    Example:
+        >>> import math
+        >>> along_the_width = np.array([[[0.0, math.log(2), 0.0]]])  # terms (0, 0), (0, 1), (1, 0)
+        >>> polynomial_bias_field(np.ones((1, 1, 3, 5)), along_the_width, degree=1)[0, 0, 0].round(4)
+        array([0.5   , 0.7071, 1.    , 1.4142, 2.    ])
+    """
+    words = polynomial_words("polynomial_bias_field", basis, warp)
+    weights, grid = _motion_weights(image, control, warp)
+    return operators.polynomial_bias_field(
+        image, coefficients, weights, grid, operator.index(degree), *words, out=out, threads=_count(threads)
+    )
+
+
+def spline_field(
+    lattice: Array,
+    size: Sequence[int],
+    derivative: Sequence[int] | None = None,
+    voxel_size: float | Sequence[float] = 1.0,
+    *,
+    out: Array | None = None,
+    threads: int | None = None,
+) -> Array:
+    """Evaluate a cubic B-spline lattice, or a derivative of it, at every voxel of an image.
 
     See :func:`medadv.ops.spline_field`.
 
     Args:
         lattice: ``[N, K, (Gz,) Gy, Gx]`` control points, at least 4 along every axis.
-        size: ``[H, W]`` or ``[D, H, W]``, voxels of the field.
+        size: ``[H, W]`` or ``[D, H, W]``, voxels of the field; at least 2 along an axis of the derivative.
+        derivative: Its order along every axis, 2 in all at most. None for the field itself.
+        voxel_size: Length of a voxel, one number or one per axis; derivatives are taken per this unit.
         out: Where the result goes.
         threads: At most so many.
 
@@ -100,8 +174,14 @@ def spline_field(lattice: Array, size: Sequence[int], *, out: Array | None = Non
         >>> ramp = np.tile(np.arange(-1.0, 4.0), (1, 1, 4, 1))  # a spline reproduces linear functions
         >>> spline_field(ramp, (2, 5))[0, 0, 0]
         array([0. , 0.5, 1. , 1.5, 2. ])
+        >>> spline_field(ramp, (2, 5), derivative=(0, 1))[0, 0, 0]  # 1 per cell of two voxels
+        array([0.5, 0.5, 0.5, 0.5, 0.5])
     """
-    return operators.spline_field(lattice, [int(n) for n in size], out=out, threads=_count(threads))
+    voxels = [int(n) for n in size]
+    if derivative is None:
+        return operators.spline_field(lattice, voxels, out=out, threads=_count(threads))
+    orders, lengths = [int(order) for order in derivative], per_axis(voxel_size, len(voxels))
+    return operators.spline_derivative(lattice, voxels, orders, lengths, out=out, threads=_count(threads))
 
 
 def spline_warp(
@@ -177,6 +257,115 @@ def warp(
     """
     words = sampling_words("warp", interpolation, padding)
     return operators.warp(image, displacement, *words, out=out, threads=_count(threads))
+
+
+def compose(outer: Array, inner: Array, *, out: Array | None = None, threads: int | None = None) -> Array:
+    """Compute the displacement of one deformation after another, ``(id + outer) o (id + inner)``.
+
+    See :func:`medadv.ops.compose`.
+
+    Args:
+        outer: ``[N, 2, H, W]`` or ``[N, 3, D, H, W]``, the displacement that comes second, in voxels, components in
+            the order of the axes.
+        inner: The displacement that comes first; of the shape and dtype of ``outer``.
+        out: Where the result goes.
+        threads: At most so many.
+
+    Returns:
+        The displacement of both, of the shape and dtype of ``outer``.
+
+    Example:
+        >>> right = np.zeros((1, 2, 3, 3))
+        >>> right[:, 1] = 1.5
+        >>> compose(right, right)[0, :, 1, 1]
+        array([0., 3.])
+    """
+    for name, field in (("outer", outer), ("inner", inner)):
+        _check_displacement("compose", name, field)
+    check_pair(outer, inner)
+    return _compose(outer, inner, out, threads)
+
+
+def exponentiate(velocity: Array, steps: int = 7, *, threads: int | None = None) -> Array:
+    """Compute the displacement at time 1 of the flow along a velocity field, its exponential, by scaling and squaring.
+
+    See :func:`medadv.ops.exponentiate`. Takes the memory of two displacements, whatever ``steps`` is.
+
+    Args:
+        velocity: ``[N, 2, H, W]`` or ``[N, 3, D, H, W]``, in voxels per unit of time, components in the order of the
+            axes; of any layout.
+        steps: How often the displacement is composed with itself, 0 to 30.
+        threads: At most so many.
+
+    Returns:
+        The displacement at time 1, of the shape and dtype of ``velocity``.
+
+    Example:
+        >>> down = np.zeros((1, 2, 3, 3))
+        >>> down[:, 0] = 2.0
+        >>> exponentiate(down)[0, :, 0, 0]  # a constant velocity is a translation
+        array([2., 0.])
+    """
+    _check_displacement("exponentiate", "velocity", velocity)
+    check_steps(steps)
+    displacement = np.multiply(velocity, 2.0**-steps, dtype=_arithmetic(velocity), order="C")
+    spare = None
+    for _ in range(steps):
+        displacement, spare = _compose(displacement, displacement, spare, threads), displacement
+    return displacement.astype(velocity.dtype, copy=False)
+
+
+def transform_chain(
+    image: Array,
+    displacement: Array | None = None,
+    log_gain: Array | None = None,
+    noise: Array | None = None,
+    bounds: tuple[float, float] | None = None,
+    *,
+    origin: float = 0.0,
+    interpolation: Interpolation = "linear",
+    padding: Padding = "zeros",
+    out: Array | None = None,
+    threads: int | None = None,
+) -> Array:
+    """Move an image, multiply it by a smooth gain, add noise and clip, without the images in between.
+
+    See :func:`medadv.ops.transform_chain`. Any stage may be left out.
+
+    Args:
+        image: ``[N, C, (D,) H, W]``.
+        displacement: ``[N, 2 or 3, (Gz,) Gy, Gx]``, lattice of displacements, as in :func:`spline_warp`.
+        log_gain: ``[N, K, (Gz',) Gy', Gx']``, lattice of logarithms of the gain, as in :func:`bias_field`.
+        noise: ``[N, C, (D,) H, W]``, or ``[N, 1, (D,) H, W]`` for all channels.
+        bounds: Lowest and highest value of the result.
+        origin: The intensity that a gain leaves as it is, in image units.
+        interpolation: ``"nearest"``, ``"linear"`` or ``"cubic"``.
+        padding: ``"zeros"``, ``"border"`` or ``"reflection"``.
+        out: Where the result goes.
+        threads: At most so many.
+
+    Returns:
+        ``[N, C, (D,) H, W]``, of the image's dtype.
+
+    Example:
+        >>> import math
+        >>> image = np.arange(5.0).reshape(1, 1, 1, 5).repeat(2, axis=2)
+        >>> to_the_right = np.zeros((1, 2, 4, 4))
+        >>> to_the_right[:, 1] = 0.5
+        >>> brighter = np.full((1, 1, 4, 4), math.log(1.5))
+        >>> transform_chain(image, to_the_right, brighter, bounds=(0.0, 5.0), padding="border")[0, 0, 0].round(6)
+        array([0.75, 2.25, 3.75, 5.  , 5.  ])
+    """
+    limits, origin = chain_settings(bounds, origin)
+    words = sampling_words("transform_chain", interpolation, padding)
+    if is_one_operator(displacement, log_gain, noise, limits, origin):
+        if displacement is not None:
+            return spline_warp(image, displacement, interpolation, padding, out=out, threads=threads)
+        if log_gain is not None:
+            return bias_field(image, log_gain, out=out, threads=threads)
+    return operators.transform_chain(
+        image, displacement, log_gain, noise, limits, origin, *words, out=out, threads=_count(threads)
+    )
 
 
 def gaussian_blur(
@@ -293,36 +482,46 @@ def total_variation(field: Array, voxel_size: float | Sequence[float] = 1.0, *, 
 
 def jacobian_determinant(
     displacement: Array,
+    size: Sequence[int] | None = None,
     voxel_size: float | Sequence[float] = 1.0,
     *,
     out: Array | None = None,
     threads: int | None = None,
 ) -> Array:
-    """Compute the Jacobian determinant of ``x -> x + u(x)`` for a dense displacement u.
+    """Compute the Jacobian determinant of ``x -> x + u(x)``.
 
-    See :func:`medadv.ops.jacobian_determinant`.
+    See :func:`medadv.ops.jacobian_determinant`: at the voxels of an image where u is a lattice over it, else between
+    the voxels of a dense u.
 
     Args:
-        displacement: ``[N, 2, H, W]`` or ``[N, 3, D, H, W]``, components in the order of the axes.
+        displacement: ``[N, 2, Gy, Gx]`` or ``[N, 3, Gz, Gy, Gx]`` control points, or ``[N, 2, H, W]`` or
+            ``[N, 3, D, H, W]`` voxels; components in the order of the axes.
+        size: Of a lattice: voxels of the image that it spans, at least 2 along every axis. None for a dense field.
         voxel_size: Length of a voxel in the unit of the displacement, one number or one per axis.
         out: Where the result goes.
         threads: At most so many.
 
     Returns:
-        ``[N, (D - 1,) H - 1, W - 1]``: one value per cell between voxels.
+        Of a lattice ``[N, *size]``, of a dense field ``[N, (D - 1,) H - 1, W - 1]``.
 
     Example:
-        >>> grow = np.zeros((1, 2, 3, 4))
-        >>> grow[:, 1] = 0.5 * np.arange(4.0)  # stretches the width by a half
-        >>> jacobian_determinant(grow)[0, 0]
+        >>> grow = np.zeros((1, 2, 4, 4))
+        >>> grow[:, 1] = np.arange(4.0)
+        >>> jacobian_determinant(grow)[0, 0]  # of voxels: stretches the width by 1
+        array([2., 2., 2.])
+        >>> jacobian_determinant(grow, size=(2, 3))[0, 0]  # of a lattice: 1 per cell, which is two voxels
         array([1.5, 1.5, 1.5])
     """
+    if size is not None:
+        geometry = image_geometry("jacobian_determinant", size, voxel_size)
+        return operators.spline_jacobian_determinant(displacement, *geometry, out=out, threads=_count(threads))
     lengths = per_axis(voxel_size, _axes("jacobian_determinant", "displacement", displacement))
     return operators.jacobian_determinant(displacement, lengths, out=out, threads=_count(threads))
 
 
 def folding_penalty(
     displacement: Array,
+    size: Sequence[int] | None = None,
     voxel_size: float | Sequence[float] = 1.0,
     threshold: float = 0.01,
     *,
@@ -333,7 +532,8 @@ def folding_penalty(
     See :func:`medadv.ops.folding_penalty`.
 
     Args:
-        displacement: ``[N, 2, H, W]`` or ``[N, 3, D, H, W]``, components in the order of the axes.
+        displacement: Control points of a lattice, or voxels of a dense field, as for :func:`jacobian_determinant`.
+        size: Of a lattice: voxels of the image that it spans, at least 2 along every axis. None for a dense field.
         voxel_size: Length of a voxel in the unit of the displacement, one number or one per axis.
         threshold: Determinants below it are penalised.
         threads: At most so many.
@@ -347,16 +547,58 @@ def folding_penalty(
         >>> folding_penalty(mirror, threshold=0.0)
         array([1.])
     """
-    lengths = per_axis(voxel_size, _axes("folding_penalty", "displacement", displacement))
-    penalty = operators.folding_penalty(displacement, lengths, float(threshold), threads=_count(threads))
-    return penalty if displacement.dtype == np.float64 else penalty.astype(np.float32)
+    penalty: Array
+    if size is not None:
+        geometry = image_geometry("folding_penalty", size, voxel_size)
+        penalty = operators.spline_folding_penalty(displacement, *geometry, float(threshold), threads=_count(threads))
+    else:
+        lengths = per_axis(voxel_size, _axes("folding_penalty", "displacement", displacement))
+        penalty = operators.folding_penalty(displacement, lengths, float(threshold), threads=_count(threads))
+    return penalty.astype(_arithmetic(displacement), copy=False)
 
 
 def _axes(op: str, name: str, array: object) -> int:
     """Axes of an image besides example and channel."""
+    return _checked_array(op, name, array).ndim - 2
+
+
+def _checked_array(op: str, name: str, array: object) -> Array:
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{op}: {name} must be a numpy.ndarray, got {type(array).__name__}")
-    return array.ndim - 2
+    return array
+
+
+def _check_displacement(op: str, name: str, field: object) -> None:
+    check_displacement(op, name, _checked_array(op, name, field), (np.float16, np.float32, np.float64))
+
+
+def _arithmetic(array: Array) -> type[np.float32 | np.float64]:
+    """What is computed in."""
+    return np.float64 if array.dtype == np.float64 else np.float32
+
+
+def _compose(outer: Array, inner: Array, out: Array | None, threads: int | None) -> Array:
+    moved = operators.compose(
+        outer, inner, *sampling_words("compose", "linear", "border"), out=out, threads=_count(threads)
+    )
+    moved += inner
+    return moved
+
+
+def _motion_weights(image: Array, control: Array | None, warp: str | None) -> tuple[Array, list[int]]:
+    """What the compiled polynomial_bias_field takes for the control points: ``[N, axes, rows]``, and their grid."""
+    op = "polynomial_bias_field"
+    axes, arithmetic = _axes(op, "image", image), _arithmetic(image)
+    if warp is None:
+        check_unmoved(op, control)
+        return np.empty((*image.shape[:1], max(axes, 0), 0), arithmetic), []
+    control = _checked_array(op, "control", control)
+    grid = control_grid(op, control.shape, axes)
+    if not np.issubdtype(control.dtype, np.floating):
+        raise ValueError(f"{op}: control must be of a floating dtype, got {control.dtype}")
+    values = np.ascontiguousarray(control, arithmetic)
+    weights = values.reshape(*values.shape[:2], math.prod(grid)) if warp == "flow" else thin_plate_weights(values)
+    return weights.astype(arithmetic, copy=False), grid
 
 
 def _count(threads: int | None) -> int:
@@ -379,4 +621,4 @@ def _energy(
 
 def _total(energy: NDArray[np.float64], field: Array) -> Array:
     total: Array = energy.sum(axis=1)
-    return total if field.dtype == np.float64 else total.astype(np.float32)
+    return total.astype(_arithmetic(field), copy=False)

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import inspect
+import itertools
 import subprocess
 import sys
 import threading
@@ -26,6 +27,18 @@ def sample(*shape, dtype="float32", seed=0, scale=1.0):
     return (np.random.default_rng(seed).uniform(-1, 1, shape) * scale).astype(dtype)
 
 
+FUNCTIONS = sorted(set(mnp.__all__) - {"lattice_shape", "polynomial_terms"})  # of arrays
+
+
+class With(dict):
+    """Arguments by their names, last in a call of `calls`."""
+
+
+def apply(function, args, **more):
+    keywords = args[-1] if isinstance(args[-1], With) else {}
+    return function(*args[: len(args) - bool(keywords)], **keywords, **more)
+
+
 def calls(dtype):
     """(name, arguments) for every function, in 2D and 3D, with sizes that no block divides."""
     plane, volume = sample(2, 3, 37, 53, dtype=dtype), sample(2, 1, 9, 21, 35, dtype=dtype)
@@ -35,6 +48,24 @@ def calls(dtype):
     yield from [("bias_field", (plane, coarse)), ("bias_field", (volume, coarse3))]
     yield from [("bias_field", (plane, sample(2, 3, 4, 6, dtype=dtype)))]
     yield from [("spline_field", (moves, (37, 53))), ("spline_field", (moves3, (9, 21, 35)))]
+    yield from [("spline_field", (moves, (37, 53), order, (0.5, 2))) for order in [(1, 0), (1, 1), (0, 2)]]
+    yield from [("spline_field", (moves3, (9, 21, 35), (1, 0, 1), 0.5))]
+    yield from [("compose", (flow, flow[::-1].copy())), ("compose", (flow3, flow3[::-1].copy()))]
+    yield from [("exponentiate", (flow, steps)) for steps in (0, 1, 4)] + [("exponentiate", (flow3,))]
+    terms, terms3 = (sample(2, 1, n, dtype=dtype, scale=0.3) for n in (10, 20))
+    polynomials = [(plane, terms, 4), (plane, sample(2, 3, 10, dtype=dtype), 4), (volume, terms3, 3)]
+    for image, coefficients, points in polynomials:
+        shift = sample(2, image.ndim - 2, *range(points, points + image.ndim - 2), dtype=dtype, scale=0.3)
+        for basis in ["legendre", "monomial"]:
+            yield "polynomial_bias_field", (image, coefficients, With(degree=3, basis=basis))
+            for motion in ["thin_plate", "flow"]:
+                yield "polynomial_bias_field", (image, coefficients, shift, With(degree=3, basis=basis, warp=motion))
+    for stages in itertools.product([False, True], repeat=4):
+        for image, motion, gain in [(plane, moves, coarse), (volume, moves3, coarse3)]:
+            noise = sample(2, 1, *image.shape[2:], dtype=dtype, seed=1)
+            given = (s if use else None for s, use in zip((motion, gain, noise, (-0.7, 0.9)), stages, strict=True))
+            yield "transform_chain", (image, *given, With(origin=-0.5, interpolation="cubic", padding="border"))
+    yield from [("transform_chain", (plane, None, coarse)), ("transform_chain", (plane, moves, None, plane))]
     for interpolation in INTERPOLATIONS:
         for padding in PADDINGS:
             words = interpolation, padding
@@ -46,12 +77,14 @@ def calls(dtype):
         yield from [(energy, (flow,)), (energy, (flow3, None, (1, 2, 0.5)))]
         yield from [(energy, (moves, (37, 53))), (energy, (moves3, (9, 21, 35), (1, 2, 0.5)))]
     yield from [("total_variation", (flow, 0.5)), ("total_variation", (flow3, (1, 2, 0.5)))]
-    yield from [("jacobian_determinant", (flow,)), ("jacobian_determinant", (flow3, (1, 2, 0.5)))]
-    yield from [("folding_penalty", (flow, 2, 0.1)), ("folding_penalty", (flow3,))]
+    yield from [("jacobian_determinant", (flow,)), ("jacobian_determinant", (flow3, None, (1, 2, 0.5)))]
+    yield from [("folding_penalty", (flow, None, 2, 0.1)), ("folding_penalty", (flow3,))]
+    for name in ["jacobian_determinant", "folding_penalty"]:
+        yield from [(name, (9 * moves, (37, 53))), (name, (9 * moves3, (9, 21, 35), (1, 2, 0.5)))]
 
 
 def by_torch(name, args):
-    return getattr(ops, name)(*[torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in args]).numpy()
+    return apply(getattr(ops, name), [torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in args]).numpy()
 
 
 def same_bits(a, b):
@@ -62,12 +95,12 @@ def same_bits(a, b):
 def test_has_the_bits_of_the_operators_over_tensors(dtype):
     seen = set()
     for name, args in calls(dtype):
-        got = getattr(mnp, name)(*args)
+        got = apply(getattr(mnp, name), args)
         assert same_bits(got, by_torch(name, args)), (name, args[1:])
         assert np.isfinite(got).all()
         assert np.ptp(got) > 0, name
         seen.add(name)
-    assert seen == set(mnp.__all__) - {"lattice_shape"}
+    assert seen == set(FUNCTIONS)
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int16", "int32", "int64"])
@@ -85,6 +118,7 @@ def test_labels_are_copied(dtype, axes):
 def test_same_bits_for_any_number_of_threads():
     image, lattice = sample(2, 3, 301, 517), sample(2, 3, 7, 9, scale=0.3)
     flow, moves = sample(2, 2, 301, 517, scale=9), sample(2, 2, 7, 9, scale=9)
+    polynomial = sample(2, 1, 10, scale=0.3), sample(2, 2, 5, 4, scale=0.3)
 
     def run(threads):
         yield mnp.bias_field(image, lattice, threads=threads)
@@ -93,6 +127,12 @@ def test_same_bits_for_any_number_of_threads():
         yield mnp.gaussian_blur(image, 2.0, threads=threads)
         yield mnp.bending_energy(flow, threads=threads)
         yield mnp.folding_penalty(flow, threads=threads)
+        yield mnp.folding_penalty(moves, (301, 517), threads=threads)
+        yield mnp.jacobian_determinant(moves, (301, 517), threads=threads)
+        yield mnp.spline_field(moves, (301, 517), (1, 0), threads=threads)
+        yield mnp.transform_chain(image, moves, lattice, image, (-0.7, 0.9), threads=threads)
+        yield mnp.polynomial_bias_field(image, *polynomial, degree=3, warp="thin_plate", threads=threads)
+        yield mnp.exponentiate(flow, 3, threads=threads)
 
     expected = list(run(1))
     for threads in (2, 3, 16, None):
@@ -102,14 +142,40 @@ def test_same_bits_for_any_number_of_threads():
     assert same_bits(expected[2], torch_bits)
 
 
-@pytest.mark.parametrize("name", ["bias_field", "spline_field", "warp", "spline_warp", "gaussian_blur"])
+@pytest.mark.parametrize("name", [f for f in FUNCTIONS if "out" in inspect.signature(getattr(mnp, f)).parameters])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_out_takes_the_result(name, dtype):
-    args = next(args for called, args in calls(dtype) if called == name)
-    expected = getattr(mnp, name)(*args)
-    out = np.full_like(expected, np.nan)
-    assert getattr(mnp, name)(*args, out=out) is out
-    assert same_bits(out, expected)
+    for args in [args for called, args in calls(dtype) if called == name]:
+        expected = apply(getattr(mnp, name), args)
+        out = np.full_like(expected, np.nan)
+        assert apply(getattr(mnp, name), args, out=out) is out
+        assert same_bits(out, expected)
+
+
+def test_control_points_may_be_of_any_dtype_and_layout():
+    image, terms = sample(2, 3, 37, 53), sample(2, 1, 10)
+    for dtype in DTYPES:
+        control = sample(4, 2, 2, 5, dtype=dtype, scale=0.3).transpose(1, 2, 0, 3)[..., ::-1]
+        for motion in ["thin_plate", "flow"]:
+            got = mnp.polynomial_bias_field(image, terms, control, degree=3, warp=motion)
+            args = image, terms, control.copy(), With(degree=3, warp=motion)
+            assert same_bits(got, by_torch("polynomial_bias_field", args))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_velocities_may_be_of_any_layout_and_stay_as_they_are(dtype):
+    velocity = sample(53, 37, 2, 2, dtype=dtype, scale=9).T
+    before = velocity.copy()
+    for steps in (0, 1, 2):
+        got = mnp.exponentiate(velocity, steps)
+        assert got.flags.c_contiguous
+        assert same_bits(got, by_torch("exponentiate", (before, steps)))
+        got[:] = 0
+        assert (velocity == before).all()
+
+
+def test_terms_are_those_of_the_operators_over_tensors():
+    assert mnp.polynomial_terms is ops.polynomial_terms
 
 
 def test_out_takes_determinants():
@@ -148,8 +214,12 @@ mnp.bias_field(image, lattice, out=out, threads=2)
 mnp.warp(image, flow, out=out, threads=2)
 mnp.spline_warp(image, moves, "cubic", out=out, threads=2)
 mnp.gaussian_blur(image, 1.0, out=out, threads=2)
+mnp.transform_chain(image, moves, lattice, image, (0.0, 1.0), out=out, threads=2)
+mnp.polynomial_bias_field(image, fill(4, 1, 3), moves, degree=1, warp="thin_plate", out=out, threads=2)
+mnp.compose(flow, flow, out=out[:2].reshape(flow.shape), threads=2)
 mnp.bending_energy(flow, threads=2)
 mnp.folding_penalty(flow, threads=2)
+mnp.folding_penalty(moves, (1024, 1024), threads=2)
 print((peak() - before) / image.nbytes)
 """
 
@@ -172,6 +242,12 @@ moves = mnp.warp(flow, flow), mnp.spline_warp(flow, flow[:, :, :4, :4].copy())
 field = mnp.spline_field(flow[:, :, :4, :5].copy(), (300, 400))
 mnp.bending_energy(flow[:, :, :4, :5].copy(), (300, 400))
 assert mnp.lattice_shape((300, 400), 32) == (12, 15)
+mnp.spline_field(flow[:, :, :4, :5].copy(), (300, 400), (0, 1))
+mnp.folding_penalty(flow[:, :, :4, :5].copy(), (300, 400))
+mnp.transform_chain(flow, flow[:, :, :4, :5].copy(), noise=flow)
+mnp.exponentiate(mnp.compose(flow, flow))
+terms = np.zeros((1, 1, len(mnp.polynomial_terms(2, 2))), np.float32)
+mnp.polynomial_bias_field(flow, terms, flow[:, :, :4, :5], degree=2, warp="thin_plate")
 blurred = mnp.gaussian_blur(flow, 2.0, threads=2)
 if os.fork() == 0:  # no thread was left behind that the child would wait for
     os._exit(0 if np.array_equal(mnp.gaussian_blur(flow, 2.0, threads=2), blurred) else 1)
@@ -248,17 +324,21 @@ def test_empty_images(shape):
     assert mnp.gaussian_blur(np.zeros(shape), 1.0, out=out) is out
 
 
-@pytest.mark.parametrize("name", sorted(set(mnp.__all__) - {"lattice_shape"}))
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_signatures_are_those_of_the_operators_over_tensors(name):
     ours = inspect.signature(getattr(mnp, name)).parameters
     theirs = inspect.signature(getattr(ops, name)).parameters
-    assert [(p.name, p.default) for p in ours.values() if p.kind is not p.KEYWORD_ONLY] == [
-        (p.name, p.default) for p in theirs.values()
-    ]
-    assert {p.name for p in ours.values() if p.kind is p.KEYWORD_ONLY} <= {"out", "threads"}
+    of_arrays = [p for p in ours.values() if p.name not in ("out", "threads")]
+    assert [(p.name, p.default, p.kind) for p in of_arrays] == [(p.name, p.default, p.kind) for p in theirs.values()]
+    assert all(ours[name].kind is inspect.Parameter.KEYWORD_ONLY for name in {"out", "threads"} & set(ours))
 
 
 IMAGE, LATTICE, FLOW = sample(2, 3, 8, 9), sample(2, 1, 4, 5), sample(2, 2, 8, 9)
+MOVES, TERMS, CONTROL = sample(2, 2, 4, 5), sample(2, 1, 3), sample(2, 2, 3, 4)
+
+
+def polynomial(control=None, **words):
+    return mnp.polynomial_bias_field(IMAGE, TERMS, control, **{"degree": 1, **words})
 
 
 @pytest.mark.parametrize(
@@ -291,6 +371,31 @@ IMAGE, LATTICE, FLOW = sample(2, 3, 8, 9), sample(2, 1, 4, 5), sample(2, 2, 8, 9
         (lambda: mnp.bending_energy(LATTICE, (8,)), "size and voxel_size must have one entry per axis"),
         (lambda: mnp.total_variation(FLOW, 0.0), "voxel_size must be positive and finite"),
         (lambda: mnp.folding_penalty(IMAGE), "displacement must be \\[N, 2, H, W\\]"),
+        (lambda: mnp.folding_penalty(MOVES, (1, 9)), "folding_penalty: size must be at least 2 along every axis"),
+        (lambda: mnp.jacobian_determinant(LATTICE, (8, 9)), "lattice must have one component per axis of the image, 2"),
+        (lambda: mnp.spline_field(MOVES, (8, 9), (1, 2)), "derivative must be of order 0 to 2 in all"),
+        (lambda: mnp.spline_field(MOVES, (8, 9), (1, 0), -1.0), "voxel_size must be positive and finite"),
+        (lambda: mnp.compose(IMAGE, IMAGE), "compose: outer must be \\[N, 2, H, W\\] or .*got \\[2, 3, 8, 9\\]"),
+        (lambda: mnp.compose(FLOW, FLOW[:1]), "compose: inner must have the shape of outer"),
+        (lambda: mnp.compose(FLOW, FLOW.astype("f8")), "inner must have the dtype of outer, float32, got float64"),
+        (lambda: mnp.compose(FLOW.astype("i4"), FLOW), "outer must be float16, float32 or float64, got int32"),
+        (lambda: mnp.compose(FLOW, np.asfortranarray(FLOW)), "compose: inner must be C-contiguous"),
+        (lambda: mnp.compose(FLOW, FLOW, out=FLOW), "compose: out must not share memory with an argument"),
+        (lambda: mnp.exponentiate(FLOW.astype(">f4")), "velocity must be float16, float32 or float64, got >f4"),
+        (lambda: mnp.exponentiate(FLOW, 31), "exponentiate: steps must be 0 to 30, got 31"),
+        (lambda: mnp.transform_chain(IMAGE, noise=FLOW), "transform_chain: noise must have the shape of image"),
+        (lambda: mnp.transform_chain(IMAGE, LATTICE, LATTICE), "displacement must have one component per axis"),
+        (lambda: mnp.transform_chain(IMAGE, bounds=(1, 0)), "bounds must be low and high, low not above high"),
+        (lambda: mnp.transform_chain(IMAGE, origin=np.inf), "origin must be finite, got inf"),
+        (lambda: mnp.transform_chain(IMAGE, noise=IMAGE, out=IMAGE), "out must not share memory with an argument"),
+        (lambda: polynomial(basis="chebyshev"), "basis must be one of legendre, monomial, got 'chebyshev'"),
+        (lambda: polynomial(CONTROL, warp="affine"), "warp must be one of None, thin_plate, flow, got 'affine'"),
+        (lambda: polynomial(CONTROL), "polynomial_bias_field: control needs a warp"),
+        (lambda: polynomial(CONTROL[:1], warp="flow"), "control must have one entry per image"),
+        (lambda: polynomial(CONTROL[:, :1], warp="flow"), "control must be \\[N, 2, Gy, Gx\\]"),
+        (lambda: polynomial(CONTROL.astype("i4"), warp="flow"), "control must be of a floating dtype, got int32"),
+        (lambda: polynomial(degree=13), "degree must be from 0 to 12, got 13"),
+        (lambda: polynomial(degree=2), "coefficients must be \\[N, K, 6\\] for degree 2"),
     ],
 )
 def test_bad_arguments_get_one_sentence(run, sentence):
@@ -320,6 +425,14 @@ def locked(array):
         (lambda: mnp.bias_field(IMAGE, LATTICE, out=[]), "out must be a numpy.ndarray, got list"),
         (lambda: mnp.gaussian_blur([[1.0]], 1.0), "image must be a numpy.ndarray, got list"),
         (lambda: mnp.bending_energy([[1.0]], (2, 2)), "lattice must be a numpy.ndarray, got list"),
+        (lambda: mnp.folding_penalty([[1.0]], (2, 2)), "lattice must be a numpy.ndarray, got list"),
+        (lambda: mnp.jacobian_determinant(MOVES, 8), "size must be the voxels along every axis"),
+        (lambda: mnp.compose(FLOW, None), "inner must be a numpy.ndarray, got NoneType"),
+        (lambda: mnp.exponentiate(FLOW, 7.0), "steps must be an integer, got float"),
+        (lambda: mnp.transform_chain(IMAGE, noise=[1.0]), "noise must be a numpy.ndarray, got list"),
+        (lambda: mnp.transform_chain(IMAGE, bounds=1.0), "bounds must be two numbers"),
+        (lambda: polynomial(warp="flow"), "control must be a numpy.ndarray, got NoneType"),
+        (lambda: polynomial(degree=1.5), "interpreted as an integer"),
         (lambda: mnp.bias_field(IMAGE, LATTICE, threads=1.5), "threads must be a whole number, got 1.5"),
     ],
 )

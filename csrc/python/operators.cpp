@@ -2,14 +2,16 @@
 //
 // To add one: include its header, and define it below by its name and those of its arguments. That makes
 //   medadv._core.operators.NAME(arguments..., *, out=None, threads=0)
-// with tensors as arrays and everything else (numbers, lists of them) as it is. The GIL is released meanwhile. The
-// first tensor that an operator makes with new_empty goes to `out`; one that makes none takes no `out`. Then describe
-// it in medadv/_core/operators.pyi, and give it its words, defaults and docstring in medadv/numpy.py.
+// with tensors as arrays, optional ones as arrays or None, and everything else (numbers, lists of them) as it is. The
+// GIL is released meanwhile. The first tensor that an operator makes with new_empty goes to `out`; one that makes none
+// takes no `out`. Then describe it in medadv/_core/operators.pyi, and give it its words, defaults and docstring in
+// medadv/numpy.py.
 #include "python/tensor.h"
 #include "python/threads.h"
 
 #include <pybind11/stl.h>
 
+#include <optional>
 #include <tuple>
 #include <type_traits>
 
@@ -20,8 +22,11 @@
 #include "torch/gaussian_blur.h"
 #include "torch/jacobian.h"
 #include "torch/lattice_energy.h"
+#include "torch/polynomial_bias_field.h"
 #include "torch/spline_field.h"
+#include "torch/spline_jacobian.h"
 #include "torch/spline_warp.h"
+#include "torch/transform_chain.h"
 #include "torch/warp.h"
 
 namespace medadv {
@@ -32,14 +37,19 @@ using python::Call;
 
 template <typename Argument>
 constexpr bool kIsTensor = std::is_same_v<std::remove_cvref_t<Argument>, Tensor>;
+template <typename Argument>
+constexpr bool kIsOptionalTensor = std::is_same_v<std::remove_cvref_t<Argument>, std::optional<Tensor>>;
 
 // What pybind11 hands over for an argument of an operator.
 template <typename Argument>
-using Received = std::conditional_t<kIsTensor<Argument>, py::object, std::remove_cvref_t<Argument>>;
+using Received = std::conditional_t<kIsTensor<Argument> || kIsOptionalTensor<Argument>, py::object,
+                                    std::remove_cvref_t<Argument>>;
 
 template <typename Argument>
 std::remove_cvref_t<Argument> receive(Call& call, const char* name, Received<Argument>& value) {
-  if constexpr (kIsTensor<Argument>)
+  if constexpr (kIsOptionalTensor<Argument>)
+    return value.is_none() ? std::nullopt : std::optional<Tensor>(std::in_place, call, name, value);
+  else if constexpr (kIsTensor<Argument>)
     return Tensor(call, name, value);
   else
     return std::move(value);
@@ -75,9 +85,15 @@ void define(py::module_& m, const char* op, Result (*function)(Arguments...), Na
 void define_operators(py::module_& m) {
   using Cpu = cpu::Backend<python::Threads>;
   define(m, "bias_field", &bias_field<Cpu>, "image", "lattice");
+  define(m, "polynomial_bias_field", &polynomial_bias_field<Cpu>, "image", "coefficients", "weights", "grid", "degree",
+         "basis", "warp");
   define(m, "spline_field", &spline_field<Cpu>, "lattice", "size");
+  define(m, "spline_derivative", &spline_derivative<Cpu>, "lattice", "size", "derivative", "voxel_size");
   define(m, "spline_warp", &spline_warp<Cpu>, "image", "lattice", "interpolation", "padding");
   define(m, "warp", &warp<Cpu>, "image", "displacement", "interpolation", "padding");
+  define(m, "compose", &warp<Cpu>, "outer", "inner", "interpolation", "padding");  // but for adding inner
+  define(m, "transform_chain", &transform_chain<Cpu>, "image", "displacement", "log_gain", "noise", "bounds", "origin",
+         "interpolation", "padding");
   define(m, "gaussian_blur", &gaussian_blur<Cpu>, "image", "sigma", "padding", "truncate");
   define(m, "bending_energy", &bending_energy<Cpu>, "lattice", "spacing");
   define(m, "membrane_energy", &membrane_energy<Cpu>, "lattice", "spacing");
@@ -86,6 +102,8 @@ void define_operators(py::module_& m) {
   define(m, "dense_total_variation", &dense_total_variation<Cpu>, "field", "voxel_size");
   define(m, "jacobian_determinant", &jacobian_determinant<Cpu>, "displacement", "voxel_size");
   define(m, "folding_penalty", &folding_penalty<Cpu>, "displacement", "voxel_size", "threshold");
+  define(m, "spline_jacobian_determinant", &spline_jacobian_determinant<Cpu>, "lattice", "size", "voxel_size");
+  define(m, "spline_folding_penalty", &spline_folding_penalty<Cpu>, "lattice", "size", "voxel_size", "threshold");
 }
 
 }  // namespace medadv

@@ -11,12 +11,49 @@ Numbers: TypeAlias = Sequence[float]
 Energy: TypeAlias = NDArray[np.float64]
 
 def bias_field(image: Array, lattice: Array, *, out: Array | None = None, threads: int = 0) -> Array: ...
+def polynomial_bias_field(
+    image: Array,
+    coefficients: Array,
+    weights: Array,
+    grid: Sequence[int],
+    degree: int,
+    basis: int,
+    warp: int,
+    *,
+    out: Array | None = None,
+    threads: int = 0,
+) -> Array: ...
 def spline_field(lattice: Array, size: Sequence[int], *, out: Array | None = None, threads: int = 0) -> Array: ...
+def spline_derivative(
+    lattice: Array,
+    size: Sequence[int],
+    derivative: Sequence[int],
+    voxel_size: Numbers,
+    *,
+    out: Array | None = None,
+    threads: int = 0,
+) -> Array: ...
 def spline_warp(
     image: Array, lattice: Array, interpolation: int, padding: int, *, out: Array | None = None, threads: int = 0
 ) -> Array: ...
 def warp(
     image: Array, displacement: Array, interpolation: int, padding: int, *, out: Array | None = None, threads: int = 0
+) -> Array: ...
+def compose(
+    outer: Array, inner: Array, interpolation: int, padding: int, *, out: Array | None = None, threads: int = 0
+) -> Array: ...
+def transform_chain(
+    image: Array,
+    displacement: Array | None,
+    log_gain: Array | None,
+    noise: Array | None,
+    bounds: Numbers,
+    origin: float,
+    interpolation: int,
+    padding: int,
+    *,
+    out: Array | None = None,
+    threads: int = 0,
 ) -> Array: ...
 def gaussian_blur(
     image: Array, sigma: Numbers, padding: int, truncate: float, *, out: Array | None = None, threads: int = 0
@@ -33,4 +70,10 @@ def jacobian_determinant(
 ) -> Array: ...
 def folding_penalty(
     displacement: Array, voxel_size: Numbers, threshold: float, *, out: None = None, threads: int = 0
+) -> Energy: ...
+def spline_jacobian_determinant(
+    lattice: Array, size: Sequence[int], voxel_size: Numbers, *, out: Array | None = None, threads: int = 0
+) -> Array: ...
+def spline_folding_penalty(
+    lattice: Array, size: Sequence[int], voxel_size: Numbers, threshold: float, *, out: None = None, threads: int = 0
 ) -> Energy: ...

@@ -5,13 +5,14 @@ Every operator runs on CPU and CUDA, and works under autograd, vmap, autocast an
 """
 
 from medadv._lattice import lattice_shape
+from medadv._polynomial import polynomial_terms
 from medadv.ops._build import build_info
 from medadv.ops.bias_field import bias_field
 from medadv.ops.compose import compose, exponentiate
 from medadv.ops.energies import bending_energy, membrane_energy, total_variation
 from medadv.ops.gaussian_blur import gaussian_blur
 from medadv.ops.jacobian import folding_penalty, jacobian_determinant
-from medadv.ops.polynomial_bias_field import polynomial_bias_field, polynomial_terms
+from medadv.ops.polynomial_bias_field import polynomial_bias_field
 from medadv.ops.spline_field import spline_field
 from medadv.ops.spline_warp import spline_warp
 from medadv.ops.transform_chain import transform_chain

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medadv._flow import check_displacement, check_pair, check_steps
 from medadv.ops._registration import check_tensor
 from medadv.ops.warp import warp
 
@@ -37,12 +38,9 @@ def compose(outer: Tensor, inner: Tensor) -> Tensor:
         >>> compose(right, right)[0, :, 1, 1]
         tensor([0., 3.])
     """
-    _check_displacement("compose", "outer", outer)
-    _check_displacement("compose", "inner", inner)
-    if outer.shape != inner.shape:
-        raise ValueError(f"compose: inner must have the shape of outer, {list(outer.shape)}, got {list(inner.shape)}")
-    if outer.dtype != inner.dtype:
-        raise ValueError(f"compose: inner must have the dtype of outer, {outer.dtype}, got {inner.dtype}")
+    _check("compose", "outer", outer)
+    _check("compose", "inner", inner)
+    check_pair(outer, inner)
     if outer.device != inner.device:
         raise ValueError(f"compose: inner must be on the device of outer, {outer.device}, got {inner.device}")
     return _compose(outer, inner)
@@ -79,11 +77,8 @@ def exponentiate(velocity: Tensor, steps: int = 7) -> Tensor:
         >>> exponentiate(-down)[0, :, 0, 0]  # the way back
         tensor([-2., 0.])
     """
-    _check_displacement("exponentiate", "velocity", velocity)
-    if not isinstance(steps, int) or isinstance(steps, bool):
-        raise TypeError(f"exponentiate: steps must be an integer, got {type(steps).__name__}")
-    if not 0 <= steps <= 30:
-        raise ValueError(f"exponentiate: steps must be 0 to 30, got {steps}")
+    _check("exponentiate", "velocity", velocity)
+    check_steps(steps)
     wide = velocity.float() if velocity.dtype in (torch.float16, torch.bfloat16) else velocity
     displacement = wide * 2.0**-steps
     for _ in range(steps):
@@ -95,10 +90,6 @@ def _compose(outer: Tensor, inner: Tensor) -> Tensor:
     return warp(outer, inner, padding="border").add_(inner)  # in place: one output in memory, not two
 
 
-def _check_displacement(op: str, name: str, displacement: Tensor) -> None:
+def _check(op: str, name: str, displacement: Tensor) -> None:
     check_tensor(op, name, displacement)
-    axes = displacement.dim() - 2
-    if axes not in (2, 3) or displacement.shape[1] != axes:
-        raise ValueError(f"{op}: {name} must be [N, 2, H, W] or [N, 3, D, H, W], got {list(displacement.shape)}")
-    if displacement.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-        raise ValueError(f"{op}: {name} must be float16, bfloat16, float32 or float64, got {displacement.dtype}")
+    check_displacement(op, name, displacement, (torch.float16, torch.bfloat16, torch.float32, torch.float64))

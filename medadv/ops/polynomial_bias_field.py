@@ -6,12 +6,14 @@ Nothing dense is stored: neither the field nor the monomials nor, where they mov
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
+from medadv._polynomial import check_unmoved, control_grid
+from medadv._words import Basis, CoordinateWarp, polynomial_words
 from medadv.ops._registration import (
     check_tensor,
     contiguous_like,
@@ -20,37 +22,6 @@ from medadv.ops._registration import (
 )
 from medadv.ops.thin_plate_spline import thin_plate_weights
 
-_BASES = ("legendre", "monomial")  # in the order of core/polynomial.h
-_WARPS = (None, "thin_plate", "flow")  # in the order of core/coordinates.h
-
-
-def polynomial_terms(degree: int, axes: int) -> list[tuple[int, ...]]:
-    """The powers of every term of :func:`polynomial_bias_field`, in the order of its coefficients.
-
-    Args:
-        degree: Largest sum of the powers of a term.
-        axes: 2 or 3.
-
-    Returns:
-        One power per axis, in the order of the axes, for each term: ``(degree + 1) (degree + 2) / 2`` terms in 2D, and
-        ``(degree + 1) (degree + 2) (degree + 3) / 6`` in 3D. The last power rises fastest.
-
-    Raises:
-        ValueError: A degree below 0, or other than 2 or 3 axes.
-
-    Example:
-        >>> polynomial_terms(2, 2)
-        [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)]
-    """
-    if degree < 0:
-        raise ValueError(f"polynomial_terms: degree must be at least 0, got {degree}")
-    if axes not in (2, 3):
-        raise ValueError(f"polynomial_terms: axes must be 2 or 3, got {axes}")
-    powers: list[tuple[int, ...]] = [()]
-    for _ in range(axes):
-        powers = [(*before, n) for before in powers for n in range(degree - sum(before) + 1)]
-    return powers
-
 
 def polynomial_bias_field(
     image: Tensor,
@@ -58,8 +29,8 @@ def polynomial_bias_field(
     control: Tensor | None = None,
     *,
     degree: int,
-    basis: Literal["legendre", "monomial"] = "legendre",
-    warp: Literal["thin_plate", "flow"] | None = None,
+    basis: Basis = "legendre",
+    warp: CoordinateWarp | None = None,
 ) -> Tensor:
     """Multiply an image by a smooth positive field, ``y = x * exp(sum of a_tl P_t(v) P_l(u))``.
 
@@ -104,13 +75,9 @@ def polynomial_bias_field(
     op = "polynomial_bias_field"
     check_tensor(op, "image", image)
     check_tensor(op, "coefficients", coefficients)
-    for name, word, words in (("basis", basis, _BASES), ("warp", warp, _WARPS)):
-        if word not in words:
-            raise ValueError(f"{op}: {name} must be one of {', '.join(map(str, words))}, got {word!r}")
+    words = polynomial_words(op, basis, warp)
     weights, grid = _weights(image, control, warp)
-    out: Tensor = torch.ops.medadv.polynomial_bias_field(
-        image, coefficients, weights, grid, degree, _BASES.index(basis), _WARPS.index(warp)
-    )
+    out: Tensor = torch.ops.medadv.polynomial_bias_field(image, coefficients, weights, grid, degree, *words)
     return out
 
 
@@ -119,17 +86,11 @@ def _weights(image: Tensor, control: Tensor | None, warp: str | None) -> tuple[T
     op, axes = "polynomial_bias_field", image.dim() - 2
     arithmetic = torch.float64 if image.dtype == torch.float64 else torch.float32
     if warp is None:
-        if control is not None:
-            raise ValueError(f"{op}: control needs a warp, 'thin_plate' or 'flow'")
+        check_unmoved(op, control)
         return torch.empty((*image.shape[:1], max(axes, 0), 0), dtype=arithmetic, device=image.device), []
     check_tensor(op, "control", control)
     assert control is not None
-    grid = list(control.shape[2:])
-    if control.dim() != image.dim() or control.shape[1] != axes or min(grid, default=0) < 2:
-        raise ValueError(
-            f"{op}: control must be [N, {axes}, {'Gz, ' if axes == 3 else ''}Gy, Gx] with at least 2 points along "
-            f"every axis, got {list(control.shape)}"
-        )
+    grid = control_grid(op, control.shape, axes)
     if not control.is_floating_point():
         raise ValueError(f"{op}: control must be of a floating dtype, got {control.dtype}")
     weights = control.flatten(2) if warp == "flow" else thin_plate_weights(control.to(arithmetic))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
-from medadv._lattice import per_axis
+from medadv._lattice import image_geometry
 from medadv.ops._deformation import determinant_curvature, penalty_curvature
 from medadv.ops._registration import check_tensor, register_batching, register_float32_autocast
 
@@ -17,7 +17,7 @@ from medadv.ops._registration import check_tensor, register_batching, register_f
 def lattice_determinant(lattice: Tensor, size: Sequence[int], voxel_size: float | Sequence[float]) -> Tensor:
     """:func:`medadv.ops.jacobian_determinant` of a lattice."""
     check_tensor("jacobian_determinant", "lattice", lattice)
-    voxels, lengths = _geometry("jacobian_determinant", size, voxel_size)
+    voxels, lengths = image_geometry("jacobian_determinant", size, voxel_size)
     out: Tensor = torch.ops.medadv.spline_jacobian_determinant(lattice, voxels, lengths)
     return out
 
@@ -27,19 +27,13 @@ def lattice_folding(
 ) -> Tensor:
     """:func:`medadv.ops.folding_penalty` of a lattice, in float64."""
     check_tensor("folding_penalty", "lattice", lattice)
-    arguments = (lattice, *_geometry("folding_penalty", size, voxel_size), float(threshold))
+    arguments = (lattice, *image_geometry("folding_penalty", size, voxel_size), float(threshold))
     penalty: Tensor
     if torch.is_grad_enabled() and lattice.requires_grad:
         penalty, _ = torch.ops.medadv.spline_folding_penalty_gradient(*arguments)
     else:
         penalty = torch.ops.medadv.spline_folding_penalty(*arguments)
     return penalty
-
-
-def _geometry(op: str, size: Sequence[int], voxel_size: float | Sequence[float]) -> tuple[list[int], list[float]]:
-    if isinstance(size, (int, float)):
-        raise TypeError(f"{op}: size must be the voxels along every axis of a lattice's image, got {size}")
-    return list(size), per_axis(voxel_size, len(size))
 
 
 def _slopes_of(size: Sequence[int], voxel_size: Sequence[float]) -> Callable[[Tensor], Tensor]:

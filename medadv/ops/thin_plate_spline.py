@@ -1,8 +1,4 @@
-"""Weights of thin-plate splines through the points of a regular grid, see csrc/core/thin_plate_spline.h.
-
-The linear system depends on the shape of the grid alone: it is solved once, in float64, and the weights of a spline are
-then a small matrix product of the values at its control points.
-"""
+"""The weights of thin-plate splines, see medadv/_thin_plate.py, as an operator with its adjoint."""
 
 from __future__ import annotations
 
@@ -14,25 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medadv import _thin_plate
 from medadv.ops._registration import register_batching
 
 
 @functools.lru_cache(maxsize=64)
 def _solution(grid: tuple[int, ...], device: torch.device) -> Tensor:
-    """``[points + 1 + axes, points]`` in float64: weights of the spline through given values at the points."""
+    """That of medadv._thin_plate, on a device."""
     with torch.inference_mode(False):  # what is cached serves every mode
-        axes = [torch.linspace(-1, 1, n, dtype=torch.float64) for n in grid]
-        points = torch.cartesian_prod(*axes)
-        square = (points[:, None] - points[None]).square().sum(-1)
-        kernel = torch.xlogy(square, square) if len(grid) == 2 else square.sqrt()
-        affine = torch.cat([torch.ones(len(points), 1, dtype=torch.float64), points], 1)
-        size = len(grid) + 1
-        system = torch.cat(
-            [torch.cat([kernel, affine], 1), torch.cat([affine.T, torch.zeros(size, size, dtype=torch.float64)], 1)]
-        )
-        values = torch.eye(len(system), len(points), dtype=torch.float64)
-        solution: Tensor = torch.linalg.solve(system, values)
-        return solution.to(device)
+        return torch.tensor(_thin_plate.solution(grid), device=device)
 
 
 @torch.library.custom_op("medadv::thin_plate_weights", mutates_args=())
@@ -41,8 +27,12 @@ def thin_plate_weights(control: Tensor) -> Tensor:
 
     float64 for float64 values, else float32. The same for an example whatever batch it is in.
     """
-    solution = _solution(tuple(control.shape[2:]), control.device)
-    weights = torch.bmm(control.flatten(2).double(), solution.T.expand(len(control), -1, -1))
+    values = control.double()
+    if control.is_cpu:  # as over arrays, to the bit
+        weights = torch.from_numpy(_thin_plate.thin_plate_weights(values.detach().numpy()))
+    else:
+        solution = _solution(tuple(control.shape[2:]), control.device)
+        weights = torch.bmm(values.flatten(2), solution.T.expand(len(control), -1, -1))
     return weights.to(_arithmetic(control))
 
 

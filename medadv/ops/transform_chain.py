@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
+from medadv._chain import chain_settings, is_one_operator
 from medadv._words import Interpolation, Padding, sampling_words
 from medadv.ops._registration import (
     check_tensor,
@@ -77,30 +78,15 @@ def transform_chain(
     for name, value in (("displacement", displacement), ("log_gain", log_gain), ("noise", noise)):
         if value is not None:
             check_tensor("transform_chain", name, value)
-    limits = _checked_bounds(bounds)
-    if isinstance(origin, bool) or not isinstance(origin, int | float):
-        raise TypeError(f"transform_chain: origin must be a number, got {type(origin).__name__}")
-    if not -float("inf") < origin < float("inf"):
-        raise ValueError(f"transform_chain: origin must be finite, got {origin!r}")
+    limits, origin = chain_settings(bounds, origin)
     words = sampling_words("transform_chain", interpolation, padding)
-    if noise is None and not limits:
-        if displacement is not None and log_gain is None:
+    if is_one_operator(displacement, log_gain, noise, limits, origin):
+        if displacement is not None:
             return spline_warp(image, displacement, interpolation, padding)
-        if log_gain is not None and displacement is None and origin == 0:
+        if log_gain is not None:
             return bias_field(image, log_gain)
-    out: Tensor = torch.ops.medadv.transform_chain(image, displacement, log_gain, noise, limits, float(origin), *words)
+    out: Tensor = torch.ops.medadv.transform_chain(image, displacement, log_gain, noise, limits, origin, *words)
     return out
-
-
-def _checked_bounds(bounds: tuple[float, float] | None) -> list[float]:
-    """``[low, high]``, or nothing."""
-    if bounds is None:
-        return []
-    if not isinstance(bounds, Sequence) or len(bounds) != 2 or not all(isinstance(b, int | float) for b in bounds):
-        raise TypeError(f"transform_chain: bounds must be two numbers, low and high, got {bounds!r}")
-    if not bounds[0] <= bounds[1]:
-        raise ValueError(f"transform_chain: bounds must be low and high, low not above high, got {bounds!r}")
-    return [float(b) for b in bounds]
 
 
 @register_fake("medadv::transform_chain")
