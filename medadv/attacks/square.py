@@ -62,6 +62,7 @@ class Square(BudgetedAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _arguments.choice(self.norm, "norm", ("linf", "l2"))
         object.__setattr__(self, "queries", _arguments.whole(self.queries, "queries", at_least=1))
         object.__setattr__(self, "share", _arguments.real(self.share, "share", above=0))
         if self.share > 1:

@@ -86,8 +86,9 @@ class IntensityCurve:
         first, last = (end.reshape(-1, 1, *ones) for end in parameters["ends"].unbind(1))
         place = (images - low) / (high - low)
         inside = ((place - first) / (1 + last - first)).clamp(0, 1)
-        # 0 stays 0; the power of anything else has finite slopes.
-        curved = torch.where(inside > 0, torch.where(inside > 0, inside, 1).pow(exponent), 0)
+        # v^g as v exp((g - 1) log v): v itself for a gamma of 1, 0 for 0, slopes that are finite, and, unlike torch.pow,
+        # the same bits in any batch.
+        curved = inside * torch.exp((exponent - 1) * torch.where(inside > 0, inside, 1).log())
         # Written as a change of x, so that the identity returns x bit for bit.
         return (images + (high - low) * (curved - place)).clamp(low, high)
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from support.budgets import MODERATE
 
 from medadv import attacks, objectives, perturbations
 from medadv.attacks import APGD, ATTACKS, BIM, FGSM, PGD, BiasFieldAttack, Gradient
@@ -43,23 +44,15 @@ def changed(name, field):
         value = not getattr(ATTACKS[name](), field)
     if name == "apgd" and field == "momentum":
         needs = {"adaptive": False}
+    if field in ("momentum", "adaptive") and getattr(ATTACKS[name](), "rule", None) == "adam":
+        needs = {**needs, "rule": "sign"}
+    if field == "random_start":
+        needs = {"restarts": 1}
     return ATTACKS[name](**{**needs, field: value})
 
 
-# Budgets that are not the default; of noise 0.05.
-BUDGETS = {
-    "bias-field": 1.1,
-    "deformation": 1.0,
-    "flow": 0.25,
-    "affine": 0.5,
-    "intensity": 1.05,
-    "frequency": 5.0,
-    "chain": 0.25,
-}
-
-
 def budget_of(name):
-    return BUDGETS.get(name, 0.05)
+    return MODERATE.get(name, 0.05)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -138,7 +131,7 @@ def test_a_call_asks_the_model_no_more_than_it_says(lab, name):
     y = lab.answers(victim, x)
     counting.shown = counting.differentiated = 0
     steps = 1 if name == "fgsm" else 3
-    result = ATTACKS[name](steps=steps, restarts=1).with_budget(BUDGETS.get(name, 0.01))(victim, x, y)
+    result = ATTACKS[name](steps=steps, restarts=1).with_budget(MODERATE.get(name, 0.01))(victim, x, y)
     assert int(result.forwards.sum()) == counting.shown
     assert int(result.backwards.sum()) == counting.differentiated
     shown, differentiated, at_the_end = PASSES.get(name, (1, 1, 1))

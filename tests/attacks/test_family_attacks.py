@@ -52,13 +52,14 @@ def zeros(count):
 def test_everything_moves_as_far_as_it_may_towards_the_light(kind, bounds, shape):
     low, high = bounds
     x = ramp(shape, bounds)
-    attack = kind(displacement=1.5, smoothness=0.0, random_start=False, **SEARCH)
+    attack = kind(displacement=1.5, smoothness=0.0, rule="sign", random_start=False, **SEARCH)
     result = attack(brightness_victim(shape, bounds), x, zeros(2))
     slope = 0.5 / (shape[-1] - 1)
     # The border is continued, so that the last columns gain less.
     expected = (torch.arange(shape[-1]) + 1.5).clamp(max=shape[-1] - 1) * slope + 0.25
     share = (result.images - low) / (high - low)
-    torch.testing.assert_close(share, expected.expand_as(share), rtol=0, atol=2e-5)
+    # The slope along the height is zero but for rounding, and the sign of that costs some of the length.
+    torch.testing.assert_close(share, expected.expand_as(share), rtol=0, atol=0.1 * slope)
     assert result.distance.tolist() == pytest.approx([1.5, 1.5], rel=1e-5)
 
 
