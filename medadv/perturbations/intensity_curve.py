@@ -81,16 +81,17 @@ class IntensityCurve:
             Images [N, C, *S] float32 inside `bounds`.
         """
         low, high = bounds
+        # In float64: torch's exp and log of float32 depend, in the last bit, on the batch that a voxel is in.
         ones = [1] * (images.ndim - 2)
-        exponent = parameters["log_gamma"].exp().reshape(-1, 1, *ones)
-        first, last = (end.reshape(-1, 1, *ones) for end in parameters["ends"].unbind(1))
-        place = (images - low) / (high - low)
+        exponent = parameters["log_gamma"].double().exp().reshape(-1, 1, *ones)
+        first, last = (end.reshape(-1, 1, *ones) for end in parameters["ends"].double().unbind(1))
+        place = (images.double() - low) / (high - low)
         inside = ((place - first) / (1 + last - first)).clamp(0, 1)
-        # v^g as v exp((g - 1) log v): v itself for a gamma of 1, 0 for 0, slopes that are finite, and, unlike torch.pow,
-        # the same bits in any batch.
+        # v^g as v exp((g - 1) log v): v itself for a gamma of 1, 0 for 0, and slopes that are finite.
         curved = inside * torch.exp((exponent - 1) * torch.where(inside > 0, inside, 1).log())
+        change = ((high - low) * (curved - place)).float()
         # Written as a change of x, so that the identity returns x bit for bit.
-        return (images + (high - low) * (curved - place)).clamp(low, high)
+        return (images + change).clamp(low, high)
 
     def project(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Parameters:
         """Gamma and the ends clipped to their limits.

@@ -59,8 +59,8 @@ def test_everything_moves_as_far_as_it_may_towards_the_light(kind, bounds, shape
     expected = (torch.arange(shape[-1]) + 1.5).clamp(max=shape[-1] - 1) * slope + 0.25
     share = (result.images - low) / (high - low)
     # The slope along the height is zero but for rounding, and the sign of that costs some of the length.
-    torch.testing.assert_close(share, expected.expand_as(share), rtol=0, atol=0.1 * slope)
-    assert result.distance.tolist() == pytest.approx([1.5, 1.5], rel=1e-5)
+    torch.testing.assert_close(share, expected.expand_as(share), rtol=0, atol=0.25 * slope)
+    assert result.distance.tolist() == pytest.approx([1.5, 1.5], rel=5e-3)
 
 
 @BOTH

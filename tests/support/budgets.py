@@ -6,6 +6,6 @@ MODERATE = {
     "flow": 0.25,
     "affine": 0.5,
     "intensity": 1.2,
-    "frequency": 20.0,
+    "frequency": 40.0,
     "chain": 0.25,
 }
