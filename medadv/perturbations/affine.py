@@ -158,12 +158,17 @@ class Affine:
         return replace(self, strength=self.strength * factor)
 
     def _displacement(self, images: Tensor, parameters: Parameters) -> Tensor:
+        # In float64, and without a matrix product: the bits of those in float32 depend on the batch.
         size = tuple(images.shape[2:])
-        linear = self._matrix(parameters["turn"], parameters["stretch"]) - torch.eye(len(size), device=images.device)
-        axes = [torch.arange(n, device=images.device, dtype=torch.float32) - (n - 1) / 2 for n in size]
-        from_middle = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(1)
-        shift = parameters["shift"] * self.shift * torch.tensor(size, dtype=torch.float32, device=images.device)
-        return (linear @ from_middle + shift[:, :, None]).reshape(len(images), len(size), *size)
+        turn, stretch, shift = (parameters[name].double() for name in ("turn", "stretch", "shift"))
+        linear = self._matrix(turn, stretch) - torch.eye(len(size), dtype=torch.float64, device=images.device)
+        axes = [torch.arange(n, device=images.device, dtype=torch.float64) - (n - 1) / 2 for n in size]
+        from_middle = torch.meshgrid(*axes, indexing="ij")
+        moved = shift * self.shift * torch.tensor(size, dtype=torch.float64, device=images.device)
+        moved = moved.reshape(*moved.shape, *[1] * len(size))
+        for axis, place in enumerate(from_middle):
+            moved = moved + linear[:, :, axis].reshape(*moved.shape[:2], *[1] * len(size)) * place
+        return moved.float()
 
     def _matrix(self, turn: Tensor, stretch: Tensor) -> Tensor:
         axes = stretch.shape[1]
@@ -181,8 +186,8 @@ def _counts(images: Tensor) -> dict[str, int]:
 def _rotation(angle: Tensor, plane: tuple[int, int], axes: int) -> Tensor:
     """[N, axes, axes], from the first axis of the plane to the second."""
     first, second = plane
-    generator = torch.zeros(axes, axes, device=angle.device)
+    generator = torch.zeros(axes, axes, dtype=angle.dtype, device=angle.device)
     generator[second, first], generator[first, second] = 1.0, -1.0
     in_plane = generator @ generator.mT
-    identity = torch.eye(axes, device=angle.device)
+    identity = torch.eye(axes, dtype=angle.dtype, device=angle.device)
     return (identity - in_plane) + in_plane * angle.cos()[:, None, None] + generator * angle.sin()[:, None, None]

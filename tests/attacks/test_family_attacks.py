@@ -60,7 +60,7 @@ def test_everything_moves_as_far_as_it_may_towards_the_light(kind, bounds, shape
     share = (result.images - low) / (high - low)
     # The slope along the height is zero but for rounding, and the sign of that costs some of the length.
     torch.testing.assert_close(share, expected.expand_as(share), rtol=0, atol=0.25 * slope)
-    assert result.distance.tolist() == pytest.approx([1.5, 1.5], rel=5e-3)
+    assert result.distance.tolist() == pytest.approx([1.5, 1.5], rel=0.05)
 
 
 @BOTH
