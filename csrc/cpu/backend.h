@@ -172,28 +172,29 @@ struct Backend {
   }
 
   template <typename T, typename S>
-  static void polynomial_bias_field(const Scope& threads, const PolynomialBias<T>& bias, const S* x, const S* a, S* out) {
+  static void polynomial_bias_field(const Scope& threads, const PolynomialBias<T>& bias, const S* x, const S* a,
+                                    S* out) {
     const PolynomialBiasField<T, S> kernel(bias, x, a, out);
     run_blocks(threads, kernel, bias.examples * bias.channels * bias.size().voxels());
   }
 
   template <typename T, typename S>
-  static void polynomial_bias_field_backward(const Scope& threads, const PolynomialBias<T>& bias, const S* grad, const S* x,
-                                             const S* a, S* grad_x, S* grad_a, T* grad_weights) {
+  static void polynomial_bias_field_backward(const Scope& threads, const PolynomialBias<T>& bias, const S* grad,
+                                             const S* x, const S* a, S* grad_x, S* grad_a, T* grad_weights) {
     PolynomialBiasFieldBackward<T, S> kernel(bias, grad, x, a, grad_x, grad_a, grad_weights);
     run_adjoint(threads, kernel, bias.examples * bias.channels * bias.size().voxels());
   }
 
   template <typename T, typename S, int kAxes>
-  static void spline_jacobian_determinant(const Scope& threads, const SplineSlopes<kAxes>& slopes, int64_t examples, const S* c,
-                                          S* out) {
+  static void spline_jacobian_determinant(const Scope& threads, const SplineSlopes<kAxes>& slopes, int64_t examples,
+                                          const S* c, S* out) {
     const SplineJacobianDeterminant<T, S, kAxes> kernel(slopes, examples, c, out);
     run_blocks(threads, kernel, kAxes * examples * slopes.voxels());
   }
 
   template <typename T, typename S, int kAxes>
-  static void spline_jacobian_gradient(const Scope& threads, const SplineSlopes<kAxes>& slopes, int64_t examples, const S* grad,
-                                       const S* c, S* gradient) {
+  static void spline_jacobian_gradient(const Scope& threads, const SplineSlopes<kAxes>& slopes, int64_t examples,
+                                       const S* grad, const S* c, S* gradient) {
     SplineJacobianGradient<T, S, kAxes> kernel(slopes, examples, grad, c, gradient);
     run_adjoint(threads, kernel, kAxes * examples * slopes.voxels());
   }

@@ -49,7 +49,9 @@ BlurRow<T> blur_row(int32_t n, double sigma, BlurPadding padding, double truncat
 // Four lines of output from one side of their windows to the other: the first lines read serve only some of the
 // four, and so do the last.
 enum class Part { head, middle, tail };
-constexpr bool serves(Part part, int line, int p) { return part == Part::head ? p <= line : part == Part::middle || p > line; }
+constexpr bool serves(Part part, int line, int p) {
+  return part == Part::head ? p <= line : part == Part::middle || p > line;
+}
 
 // out[p][i] += weight of line j in p, times line j, for kCount lines. w: the first of the four rows of the matrix;
 // j: of the first line, counted from the first line of the first window.

@@ -134,7 +134,8 @@ class MovedField {
   MovedField(const PolynomialTables<T>& tables, bool backward, bool to_motion)
       : t_(tables), motion_(tables.bias.motion), grid_(motion_.grid), shape_(tables.bias.shape),
         powers_(shape_.degree + 1), axes_(grid_.axes), to_motion_(to_motion),
-        thin_(motion_.warp == CoordinateWarp::thin_plate), work_(1), kernel_(thin_ ? size_t(grid_.rows()) * kSegment : 0) {
+        thin_(motion_.warp == CoordinateWarp::thin_plate), work_(1),
+        kernel_(thin_ ? size_t(grid_.rows()) * kSegment : 0) {
     const int64_t examples = tables.examples_per_block();
     if (backward) sums_.resize(size_t(examples * tables.bias.sets * shape_.terms()) * kPack);
     if (to_motion && thin_) weight_sums_.resize(size_t(examples * axes_ * grid_.rows()) * kPack);

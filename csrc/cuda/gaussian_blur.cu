@@ -15,8 +15,8 @@ cudaError_t blur_axis(const Volume& size, int64_t channels, int32_t axis, double
 }  // namespace
 
 template <typename T, typename S>
-cudaError_t gaussian_blur(const Volume& size, int64_t channels, const double* sigma, BlurPadding padding, double truncate,
-                          bool adjoint, const S* in, S* out, T* workspace, cudaStream_t stream) {
+cudaError_t gaussian_blur(const Volume& size, int64_t channels, const double* sigma, BlurPadding padding,
+                          double truncate, bool adjoint, const S* in, S* out, T* workspace, cudaStream_t stream) {
   int32_t axes[3], count = 0;
   for (int32_t axis = 0; axis < 3; ++axis)
     if (sigma[axis] != 0) axes[count++] = axis;

@@ -67,8 +67,8 @@ inline int64_t blur_workspace(const Volume& size, int64_t channels, const double
 }
 
 template <typename T, typename S>
-cudaError_t gaussian_blur(const Volume& size, int64_t channels, const double* sigma, BlurPadding padding, double truncate,
-                          bool adjoint, const S* in, S* out, T* workspace, cudaStream_t stream);
+cudaError_t gaussian_blur(const Volume& size, int64_t channels, const double* sigma, BlurPadding padding,
+                          double truncate, bool adjoint, const S* in, S* out, T* workspace, cudaStream_t stream);
 
 // Workspace: one float64 per row of control points.
 inline int64_t lattice_energy_workspace(const Lattice& g, int64_t channels) {
@@ -119,7 +119,8 @@ cudaError_t warp_backward(const Sampling& s, const S* grad, const S* image, cons
 template <typename T, typename D, typename S>
 cudaError_t spline_warp(const Sampling& s, const Lattice& g, const S* image, const D* c, S* out, cudaStream_t stream);
 
-// Examples whose forces, as many numbers for each, are in memory at a time: one, or as many as make up 64 MB of float32.
+// Examples whose forces, as many numbers for each, are in memory at a time: one, or as many as make up 64 MB of
+// float32.
 inline int64_t images_at_a_time(int64_t images, int64_t forces) {
   const int64_t fit = (int64_t(1) << 24) / (forces ? forces : 1);
   return fit < 1 ? 1 : fit < images ? fit : images;

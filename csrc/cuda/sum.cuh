@@ -17,7 +17,8 @@ __device__ void sum_to_first(const Team& team, double (&sum)[Team::size]) {
     });
 }
 
-// One block sums the `count` partial sums of its output, times a factor. A template only so that every file may have it.
+// One block sums the `count` partial sums of its output, times a factor. A template only so that every file may have
+// it.
 template <int kSize>
 __global__ void __launch_bounds__(kSize) sum_kernel(int64_t count, double factor, const double* partial, double* out) {
   __shared__ double sum[kSize];

@@ -11,8 +11,8 @@ namespace {
 Array gaussian_blur(const Array& image, double sigma, int axis, int padding, double truncate, bool adjoint) {
   const Volume size = volume_of(shape_of(image));
   Array out(shape_of(image));
-  for_each(size, BlurVoxel<double, double, double>{gaussian_kernel<double>(sigma, truncate), BlurPadding(padding), adjoint,
-                                                   axis + 3 - int(image.ndim()), size, image.data(),
+  for_each(size, BlurVoxel<double, double, double>{gaussian_kernel<double>(sigma, truncate), BlurPadding(padding),
+                                                   adjoint, axis + 3 - int(image.ndim()), size, image.data(),
                                                    out.mutable_data()});
   return out;
 }
@@ -45,7 +45,8 @@ auto with_jacobian(const Array& displacement, const std::vector<double>& voxel_s
   const auto shape = shape_of(displacement);
   const Volume size = volume_of({shape.begin() + 1, shape.end()});
   const std::vector<double> h = padded_sizes(voxel_size);
-  if (shape.size() == 3) return f(JacobianStencil<double, double, 2>{size, {1, 1 / h[1], 1 / h[2]}, displacement.data()});
+  if (shape.size() == 3)
+    return f(JacobianStencil<double, double, 2>{size, {1, 1 / h[1], 1 / h[2]}, displacement.data()});
   return f(JacobianStencil<double, double, 3>{size, {1 / h[0], 1 / h[1], 1 / h[2]}, displacement.data()});
 }
 

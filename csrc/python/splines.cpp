@@ -55,7 +55,8 @@ Array bias_field(const Array& image, const Array& lattice) {
 Array lattice_gradient(LatticeEnergy energy, const Array& lattice, std::vector<double> spacing) {
   const Lattice g = lattice_over(std::vector<int64_t>(spacing.size(), 1), shape_of(lattice));
   spacing.insert(spacing.begin(), 3 - spacing.size(), 1.0);
-  const LatticeGradient<double> entry{energy, cell_integrals(), g, {spacing[0], spacing[1], spacing[2]}, lattice.data()};
+  const LatticeGradient<double> entry{
+      energy, cell_integrals(), g, {spacing[0], spacing[1], spacing[2]}, lattice.data()};
   Array out(shape_of(lattice));
   double* next = out.mutable_data();
   for_each(g.z, g.y, g.x, &Axis::knots, [&](int64_t n, int z, int y, int x) { *next++ = entry(n, z, y, x); });

@@ -76,7 +76,8 @@ inline void check_like(const char* op, const char* name, const Tensor& t, const 
   check(t.device() == other.device(), op, ": ", name, " must be on the device of ", other_name);
 }
 
-inline void check_same_shape(const char* op, const char* name, const Tensor& t, const char* other_name, const Tensor& other) {
+inline void check_same_shape(const char* op, const char* name, const Tensor& t, const char* other_name,
+                             const Tensor& other) {
   check(shape(t) == shape(other), op, ": ", name, " must have the shape of ", other_name, ", ", text(shape(other)),
         ", got ", text(shape(t)));
   check_like(op, name, t, other_name, other);

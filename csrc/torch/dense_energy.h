@@ -19,8 +19,8 @@ inline std::vector<double> voxel_lengths(const char* op, std::vector<double> vox
 }
 
 // The gradient to an energy, which multiplies that of the energy.
-inline void check_scale(const char* op, const Tensor& grad, const std::vector<int64_t>& expected, const char* other_name,
-                        const Tensor& other) {
+inline void check_scale(const char* op, const Tensor& grad, const std::vector<int64_t>& expected,
+                        const char* other_name, const Tensor& other) {
   check(grad.scalar_type() == ScalarType::Double, op, ": grad must be float64, got ",
         torch::headeronly::toString(grad.scalar_type()));
   check(grad.device() == other.device(), op, ": grad must be on the device of ", other_name);
@@ -86,7 +86,8 @@ Tensor dense_total_variation(const Tensor& field, std::vector<double> voxel_size
 }
 template <typename Backend>
 Tensor dense_total_variation_backward(const Tensor& grad, const Tensor& field, std::vector<double> voxel_size) {
-  return dense_energy_backward<Backend>("total_variation", DenseEnergy::total_variation, grad, field, std::move(voxel_size));
+  return dense_energy_backward<Backend>("total_variation", DenseEnergy::total_variation, grad, field,
+                                        std::move(voxel_size));
 }
 
 }  // namespace medadv

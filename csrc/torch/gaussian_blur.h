@@ -19,8 +19,9 @@ Tensor blur(const char* op, const Tensor& image, std::vector<double> sigma, int6
         ", got ", sigma.size());
   check(truncate > 0 && std::isfinite(truncate), op, ": truncate must be positive and finite, got ", truncate);
   for (const double s : sigma)
-    check(s >= 0 && truncate * s < kBlurRadius, op, ": sigma must not be negative, and truncate times sigma stay below ",
-          kBlurRadius, " voxels, got ", text(sigma));
+    check(s >= 0 && truncate * s < kBlurRadius, op,
+          ": sigma must not be negative, and truncate times sigma stay below ", kBlurRadius, " voxels, got ",
+          text(sigma));
   check(padding >= 0 && padding <= 2, op, ": padding must be 0 (reflect), 1 (border) or 2 (zeros), got ", padding);
   sigma.insert(sigma.begin(), 3 - sigma.size(), 0.0);
 
