@@ -64,32 +64,37 @@ struct TapPack {
   }
 };
 
-// A pack whose voxels land within 32 of each other in one row of the image, or some of them in the next one: no loop,
-// so nothing to foresee. Lines a row apart. False, and nothing done, for any other pack.
+// A pack whose voxels land within 32 of each other in few rows of the image: no loop, so nothing to foresee. Lines a
+// row apart. False, and nothing done, for any other pack.
 template <int kLines, int kWidth>
-MEDADV_WINDOWS bool gather_two_rows(const TapLines<float, kLines, kWidth>& lines, const int32_t* first, float* taps,
+MEDADV_WINDOWS bool gather_rows(const TapLines<float, kLines, kWidth>& lines, const int32_t* first, float* taps,
                                     int32_t stride) {
+  constexpr int kMore = kWidth == 2 ? 2 : 1;  // rows beyond the first; a third one pays where taps are few
   const int32_t row = lines.line[1];
   const __m512i at = _mm512_loadu_si512(first), zero = _mm512_setzero_si512(), step = _mm512_set1_epi32(row);
   const __mmask16 inside = _mm512_cmpge_epi32_mask(at, zero);
   if (!inside) [[unlikely]] return false;
   const int32_t some = first[__builtin_ctz(inside)];
-  const bool above = _mm512_mask_cmplt_epi32_mask(inside, at, _mm512_set1_epi32(some));  // that voxel is in the second
-  const int32_t base = some - (above ? row : 0);
+  const bool above = _mm512_mask_cmplt_epi32_mask(inside, at, _mm512_set1_epi32(some)) != 0;  // others, in a row above
+  const bool far_above = _mm512_mask_cmplt_epi32_mask(inside, at, _mm512_set1_epi32(some - row)) != 0;  // above that
+  const int32_t base = some - (int32_t(above) + int32_t(kMore > 1 && far_above)) * row;
   __m512i from = _mm512_sub_epi32(at, _mm512_set1_epi32(base));
-  const __mmask16 second = _mm512_cmpgt_epi32_mask(from, _mm512_set1_epi32(31));
+  const __mmask16 second = _mm512_cmpgt_epi32_mask(from, _mm512_set1_epi32(31));  // or third
   from = _mm512_mask_sub_epi32(from, second, from, step);
+  const __mmask16 third = kMore == 1 ? __mmask16(0) : _mm512_mask_cmpgt_epi32_mask(second, from, _mm512_set1_epi32(31));
+  from = _mm512_mask_sub_epi32(from, third, from, step);
   const __mmask16 beyond = _mm512_mask_cmpgt_epu32_mask(inside, from, _mm512_set1_epi32(32 - kWidth));
-  if (beyond || base < 0 || base + int64_t(kLines) * row + 32 > lines.size) [[unlikely]] return false;
+  if (beyond || base < 0 || base + int64_t(kLines + kMore - 1) * row + 32 > lines.size) [[unlikely]] return false;
   TapPack<kLines, kWidth> pack;
   MEDADV_UNROLL
-  for (int r = 0; r <= kLines; ++r) {
+  for (int r = 0; r < kLines + kMore; ++r) {
     const float* line = lines.image + base + int64_t(r) * row;
     const __m512 low = _mm512_loadu_ps(line), high = _mm512_loadu_ps(line + kGatherPack);
     MEDADV_UNROLL
     for (int c = 0; c < kWidth; ++c) {
       const __m512 taken = _mm512_permutex2var_ps(low, _mm512_add_epi32(from, _mm512_set1_epi32(c)), high);
-      if (r > 0) pack.tap[r - 1][c] = _mm512_mask_mov_ps(pack.tap[r - 1][c], second, taken);
+      if (kMore > 1 && r > 1) pack.tap[r - 2][c] = _mm512_mask_mov_ps(pack.tap[r - 2][c], third, taken);
+      if (r > 0 && r <= kLines) pack.tap[r - 1][c] = _mm512_mask_mov_ps(pack.tap[r - 1][c], second, taken);
       if (r < kLines) pack.tap[r][c] = taken;
     }
   }
@@ -144,7 +149,8 @@ __attribute__((target("arch=x86-64-v4"))) void gather_packs(const TapLines<float
                                                             int32_t stride) {
   constexpr bool kRows = kLines == kWidth;  // lines a row apart: those of a plane
   for (int32_t i = 0; i < n; i += kGatherPack)
-    if (!kRows || !gather_two_rows(lines, first + i, taps + i, stride)) gather_windows(lines, first + i, taps + i, stride);
+    if (!kRows || !gather_rows(lines, first + i, taps + i, stride))
+      gather_windows(lines, first + i, taps + i, stride);
 }
 #undef MEDADV_WINDOWS
 #endif
