@@ -34,6 +34,14 @@ void SplineMotion<T>::spread(const Block& block, const D* c) {
 }
 
 template <typename T>
+template <typename D>
+Reach SplineMotion<T>::reach(const Block& block, const D* c) {
+  Reach reach;
+  controls_[0].for_each_control(s_, block, c, [&](T d) { reach.add(double(d)); });
+  return reach;
+}
+
+template <typename T>
 void SplineMotion<T>::displace(const Block& block, int32_t y, WarpRow<T>& row) const {
   for (size_t k = 0; k < controls_.size(); ++k) {
     const FieldRow<T> field(s_, controls_[k], block, {s_.y[y].cell, y, y + 1}, y);
@@ -50,10 +58,13 @@ void add_forces(const SplineRows<T>& s, int64_t index, const T* forces, Scratch<
 
 template class SplineMotion<float>;
 template class SplineMotion<double>;
-template void SplineMotion<float>::spread<float>(const Block&, const float*);
-template void SplineMotion<double>::spread<double>(const Block&, const double*);
-template void SplineMotion<float>::spread<Half>(const Block&, const Half*);
-template void SplineMotion<float>::spread<BFloat16>(const Block&, const BFloat16*);
+#define MEDADV_INSTANTIATE(T, D)                                \
+  template void SplineMotion<T>::spread<D>(const Block&, const D*); \
+  template Reach SplineMotion<T>::reach<D>(const Block&, const D*);
+MEDADV_INSTANTIATE(float, float)
+MEDADV_INSTANTIATE(double, double)
+MEDADV_INSTANTIATE(float, Half)
+MEDADV_INSTANTIATE(float, BFloat16)
 template void add_forces(const SplineRows<float>&, int64_t, const float*, Scratch<float>&, SplineAdjoint<float>&);
 template void add_forces(const SplineRows<double>&, int64_t, const double*, Scratch<double>&, SplineAdjoint<double>&);
 

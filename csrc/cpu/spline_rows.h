@@ -138,6 +138,15 @@ struct ControlRows {
     }
   }
 
+  // Calls f with the control points of a block, summed over depth.
+  template <typename S, typename F>
+  void for_each_control(const SplineRows<T>& s, const Block& block, const S* c, const F& f) {
+    for (int32_t b = 0; b < block.band->knots; ++b) {
+      sum_depth(s, s.z[block.z], c + int64_t(block.band->knot + b) * s.g.x.knots);
+      for (const T value : line) f(value);
+    }
+  }
+
  private:
   template <typename S>
   void sum_depth(const SplineRows<T>& s, const Taps<T>& z, const S* c) {

@@ -38,34 +38,42 @@ template <typename T, typename S>
 void SplineWarpBackward<T, S>::run(int64_t first, int64_t last) {
   WarpRow<T> row(s_);
   SplineMotion<T> motion(rows_, s_.axes);
-  ImageSum<T, S> images(s_, grad_image_);
+  SlabSum<T, S> sums(s_, grad_image_);
   Scratch<T> forces, scratch;
-  T* sum = nullptr;
-  const int64_t bands = int64_t(rows_.bands.size()), per_image = bands * s_.z, step = grad_image_ ? per_image : 1;
-  for (int64_t b = first * step; b < last * step; ++b) {
-    const Block block = rows_.block(b);
-    if (grad_image_ && b % per_image == 0) sum = images.begin(block.channel);
+  const int64_t per_image = rows_.blocks(1);
+
+  // One block of an image; sum null where no gradient to the image is wanted.
+  const auto run_block = [&](int64_t index, const S* c, T* sum, const Slab& slab, bool slopes) {
+    const Block block = rows_.block(index);
     const int32_t begin = rows_.first_row(block), end = rows_.end_row(block);
     const int64_t component = int64_t(end - begin) * rows_.stride;
-    if (grad_c_) forces.assign(size_t(s_.axes * component), T(0));
-    const S* c = c_ + block.channel * s_.axes * rows_.g.knots();
-    for_each_row(rows_, block, c, grad_c_ != nullptr, motion, row, [&](int32_t y) {
+    if (slopes) forces.assign(size_t(s_.axes * component), T(0));
+    for_each_row(rows_, block, c, slopes, motion, row, [&](int32_t y) {
       T* force = forces.data() + int64_t(y - begin) * rows_.stride;
       T* const along[3] = {force, force + component, force + (s_.axes - 1) * component};
       for (int64_t k = 0; k < s_.channels; ++k) {
         const int64_t channel = block.channel * s_.channels + k;
         const S* grad = grad_ + rows_.row_offset({channel, block.z, block.band}, y);
-        if (grad_c_) row.add_slopes(image_ + channel * s_.voxels(), grad, along);
-        if (grad_image_) row.scatter(grad, sum + k * s_.voxels());
+        if (slopes) row.add_slopes(image_ + channel * s_.voxels(), grad, along);
+        if (sum) row.scatter(grad, sum + k * s_.voxels(), slab);
       }
     });
-    if (grad_c_)
-      for (int32_t k = 0; k < s_.axes; ++k) {
-        const int64_t index = (block.channel * s_.axes + k) * per_image + b % per_image;
-        add_forces(rows_, index, forces.data() + k * component, scratch, adjoint_);
-      }
-    if (grad_image_ && (b + 1) % per_image == 0) images.end(block.channel);
-  }
+    for (int32_t k = 0; k < (slopes ? s_.axes : 0); ++k)
+      add_forces(rows_, (block.channel * s_.axes + k) * per_image + index % per_image, forces.data() + k * component,
+                 scratch, adjoint_);
+  };
+
+  for_each_image(first, last, per_image, [&](int64_t begin, int64_t end) {
+    const int64_t image = begin / per_image;
+    const S* c = c_ + image * s_.axes * rows_.g.knots();
+    const Slab slab = slab_of_blocks(rows_, begin, end);
+    T* sum = grad_image_ ? sums.begin(image, slab) : nullptr;
+    for (int64_t b = sum ? image * per_image : begin; b < (sum ? (image + 1) * per_image : end); ++b) {
+      const bool own = begin <= b && b < end;
+      if (own || enters(motion, rows_, s_, slab, b, c)) run_block(b, c, sum, slab, own && grad_c_);
+    }
+    if (sum) sums.end(image, slab);
+  });
 }
 
 template class SplineWarp<float, float, float>;

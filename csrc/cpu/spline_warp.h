@@ -34,8 +34,8 @@ class SplineWarpBackward {
       : s_(s), rows_(g), adjoint_(rows_, {grad_c ? s.images * s.axes : 0, 1}), grad_(grad), image_(image), c_(c),
         grad_image_(grad_image), grad_c_(grad_c) {}
 
-  // The gradient to an image is a sum over all its rows, in their order: one owner per image.
-  int64_t blocks() const { return grad_image_ ? s_.images : rows_.blocks(s_.images); }
+  // The owner of a block also sums the gradient to the image in its rows.
+  int64_t blocks() const { return rows_.blocks(s_.images); }
   void run(int64_t first, int64_t last);
   int64_t planes() const { return adjoint_.planes(); }
   void gather(int64_t first, int64_t last) const { adjoint_.gather(first, last, grad_c_); }

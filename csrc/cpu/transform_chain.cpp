@@ -117,6 +117,8 @@ class ChainRow {
     warp.locate(block.z, y, slopes);
   }
 
+  SplineMotion<T>& motion() { return motion_; }
+
   // The rest is of channel k of the image; call gain once for each, in order.
 
   int64_t offset(int64_t channel) const { return gain_.row_offset({channel, block.z, block.band}, y); }
@@ -165,29 +167,50 @@ class ChainRowGradients {
       : chain_(chain), grad_(grad), to_(to), passed_(size_t(stride)), noise_(size_t(stride)),
         through_(size_t(stride)) {}
 
-  // sum: where the gradient to the image is summed. motion and gain: rows of the forces on the lattices, one component
-  // after the other, or null where not wanted.
-  void add(ChainRow<T, S>& row, T* sum, T* const* motion, T* gain_force, int64_t component) {
+  // Where the gradient to a displaced image is summed; null where not wanted.
+  struct Sum {
+    T* image;
+    const Slab& slab;
+  };
+
+  // motion and gain: rows of the forces on the lattices, one component after the other, or null where not wanted.
+  void add(ChainRow<T, S>& row, const Sum& sum, T* const* motion, T* gain_force, int64_t component) {
     const int32_t n = chain_.s.x;
     const bool sampled = chain_.clips || gain_force;
     for (int64_t k = 0; k < chain_.s.channels; ++k) {
       const int64_t at = row.offset(row.channel(k));
       const S* x = sampled ? row.sample(k) : nullptr;
-      const T* gain = row.gain(k);
-      fetch_ahead(grad_ + at, n);
-      unclip_row(chain_, grad_ + at, x, gain, row.noise(k), passed_.data());
+      const T* gain = unclip(row, k, x);
       if (to_.noise) add_noise(row, k);
       if (gain_force)
         add_gain_force(n, chain_.origin, passed_.data(), gain, x, gain_force + chain_.gain_of(0, k) * component);
       if (!motion && !to_.image) continue;
-      S* through = to_.image && !sum ? to_.image + at : through_.data();
+      S* through = to_.image && !sum.image ? to_.image + at : through_.data();
       ungain_row(n, passed_.data(), gain, through);
       if (motion) row.warp.add_slopes(row.image(k), through, motion, sampled);
-      if (sum) row.warp.scatter(through, sum + k * chain_.s.voxels());
+      if (sum.image) row.warp.scatter(through, sum.image + k * chain_.s.voxels(), sum.slab);
+    }
+  }
+
+  // The gradient to the image alone.
+  void add_to_image(ChainRow<T, S>& row, const Sum& sum) {
+    for (int64_t k = 0; k < chain_.s.channels; ++k) {
+      const T* gain = unclip(row, k, chain_.clips ? row.sample(k) : nullptr);
+      ungain_row(chain_.s.x, passed_.data(), gain, through_.data());
+      row.warp.scatter(through_.data(), sum.image + k * chain_.s.voxels(), sum.slab);
     }
   }
 
  private:
+  // Fills passed_; returns the gain.
+  const T* unclip(ChainRow<T, S>& row, int64_t k, const S* x) {
+    const T* gain = row.gain(k);
+    const S* grad = grad_ + row.offset(row.channel(k));
+    fetch_ahead(grad, chain_.s.x);
+    unclip_row(chain_, grad, x, gain, row.noise(k), passed_.data());
+    return gain;
+  }
+
   void add_noise(const ChainRow<T, S>& row, int64_t k) {
     const int32_t n = chain_.s.x;
     const bool shared = chain_.noises < chain_.s.channels;
@@ -226,15 +249,13 @@ void TransformChainBackward<T, S>::run(int64_t first, int64_t last) {
   const Sampling& s = chain_.s;
   ChainRow<T, S> row(chain_, motion_, gain_);
   ChainRowGradients<T, S> gradients(chain_, grad_, gradients_, gain_.stride);
-  ImageSum<T, S> images(s, gradients_.image);
+  SlabSum<T, S> sums(s, gradients_.image);
   Scratch<T> forces, scratch;
-  T* sum = nullptr;
-  const int64_t per_image = blocks_of_image(), step = scatters() ? per_image : 1;
+  const int64_t per_image = motion_.blocks(1);
   const int64_t axes = gradients_.displacement ? s.axes : 0, gains = gradients_.log_gain ? chain_.gains : 0;
-  for (int64_t b = first * step; b < last * step; ++b) {
-    row.enter(b);
-    const int64_t image = row.block.channel, part = b % per_image;
-    if (scatters() && part == 0) sum = images.begin(image);
+
+  const auto run_block = [&](int64_t index, T* sum, const Slab& slab) {
+    row.enter(index);
     const int32_t begin = gain_.first_row(row.block), end = gain_.end_row(row.block);
     const int64_t component = int64_t(end - begin) * gain_.stride;
     forces.assign(size_t((axes + gains) * component), T(0));
@@ -242,15 +263,33 @@ void TransformChainBackward<T, S>::run(int64_t first, int64_t last) {
       row.move_to(y, axes > 0);
       T* force = forces.data() + int64_t(y - begin) * gain_.stride;
       T* const motion[3] = {force, force + component, force + std::max<int64_t>(0, axes - 1) * component};
-      gradients.add(row, sum, axes ? motion : nullptr, gains ? force + axes * component : nullptr, component);
+      gradients.add(row, {sum, slab}, axes ? motion : nullptr, gains ? force + axes * component : nullptr, component);
     }
+    const int64_t image = row.block.channel, part = index % per_image;
     for (int64_t k = 0; k < axes; ++k)
       add_forces(motion_, (image * axes + k) * per_image + part, forces.data() + k * component, scratch, to_motion_);
     for (int64_t k = 0; k < gains; ++k)
       add_forces(gain_, (image * gains + k) * per_image + part, forces.data() + (axes + k) * component, scratch,
                  to_gain_);
-    if (scatters() && part + 1 == per_image) images.end(image);
-  }
+  };
+  // Of a block that another owner runs: what lands in this one's slab.
+  const auto add_from = [&](int64_t index, T* sum, const Slab& slab) {
+    if (!enters(row.motion(), motion_, s, slab, index, chain_.displacement_of(index / per_image))) return;
+    row.enter(index);
+    for (int32_t y = gain_.first_row(row.block); y < gain_.end_row(row.block); ++y) {
+      row.move_to(y, false);
+      gradients.add_to_image(row, {sum, slab});
+    }
+  };
+
+  for_each_image(first, last, per_image, [&](int64_t begin, int64_t end) {
+    const int64_t image = begin / per_image;
+    const Slab slab = slab_of_blocks(motion_, begin, end);
+    T* sum = scatters() ? sums.begin(image, slab) : nullptr;
+    for (int64_t b = sum ? image * per_image : begin; b < (sum ? (image + 1) * per_image : end); ++b)
+      begin <= b && b < end ? run_block(b, sum, slab) : add_from(b, sum, slab);
+    if (sum) sums.end(image, slab);
+  });
 }
 
 template <typename T, typename S>

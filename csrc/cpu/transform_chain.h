@@ -32,8 +32,8 @@ class TransformChainBackward {
         to_gain_(gain_, {gradients.log_gain ? chain.s.images * chain.gains : 0, 1}), grad_(grad),
         gradients_(gradients) {}
 
-  // The gradient to a displaced image is a sum over all its rows, in their order: one owner per image.
-  int64_t blocks() const { return chain_.s.images * (scatters() ? 1 : blocks_of_image()); }
+  // The owner of a block also sums the gradient to a displaced image in its rows.
+  int64_t blocks() const { return motion_.blocks(chain_.s.images); }
   void run(int64_t first, int64_t last);
 
   // Planes of control points, of the displacement and then of the gain.
@@ -42,7 +42,6 @@ class TransformChainBackward {
 
  private:
   bool scatters() const { return gradients_.image && chain_.displacement; }
-  int64_t blocks_of_image() const { return motion_.blocks(1); }
 
   Chain<T, S> chain_;
   SplineRows<T> motion_, gain_;  // with the same bands

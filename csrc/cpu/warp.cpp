@@ -43,32 +43,46 @@ void Warp<T, D, S>::run(int64_t first, int64_t last) const {
   }
 }
 
+// Whether a row may land in a slab.
+template <typename T, typename S>
+bool WarpBackward<T, S>::enters(const Slab& slab, int64_t row) const {
+  const RowPlace place(s_, row);
+  const S* along = displacement_ + place.image * s_.axes * s_.voxels() + place.at;
+  Reach reach;
+  for (int32_t i = 0; i < s_.x; ++i) reach.add(double(T(along[i])));
+  return reach.enters(slab, s_, place.z, place.y, place.y);
+}
+
 template <typename T, typename S>
 void WarpBackward<T, S>::run(int64_t first, int64_t last) const {
   WarpRow<T> row(s_);
-  ImageSum<T, S> images(s_, grad_image_);
+  SlabSum<T, S> sums(s_, grad_image_);
   std::vector<T> force(size_t(3) * row.stride);
   T* const along[3] = {&force[0], &force[size_t(row.stride)], &force[size_t(2) * row.stride]};
-  const int64_t rows = s_.images * s_.z * s_.y, per_block = grad_image_ ? int64_t(s_.z) * s_.y : rows_of_block(s_);
-  T* sum = nullptr;
-  for (int64_t r = first * per_block; r < std::min(last * per_block, rows); ++r) {
-    const RowPlace place(s_, r);
-    if (grad_image_ && r % per_block == 0) sum = images.begin(place.image);
-    displace(row, place, displacement_, grad_displacement_ != nullptr);
-    std::fill(force.begin(), force.end(), T(0));
-    for (int64_t c = 0; c < s_.channels; ++c) {
-      const int64_t channel = (place.image * s_.channels + c) * s_.voxels();
-      const S* grad = grad_ + channel + place.at;
-      if (grad_displacement_) row.add_slopes(image_ + channel, grad, along);
-      if (grad_image_) row.scatter(grad, sum + c * s_.voxels());
-    }
-    if (grad_displacement_)
-      for (int32_t k = 0; k < s_.axes; ++k) {
-        S* to = grad_displacement_ + (place.image * s_.axes + k) * s_.voxels() + place.at;
+  const int64_t per_image = int64_t(s_.z) * s_.y, per_block = rows_of_block(s_), rows = s_.images * per_image;
+  for_each_image(first * per_block, std::min(last * per_block, rows), per_image, [&](int64_t begin, int64_t end) {
+    const int64_t image = begin / per_image, start = image * per_image;
+    const Slab slab{(begin - start) * s_.x, (end - start) * s_.x};
+    T* sum = grad_image_ ? sums.begin(image, slab) : nullptr;
+    for (int64_t r = sum ? start : begin; r < (sum ? start + per_image : end); ++r) {
+      const bool own = begin <= r && r < end, slopes = own && grad_displacement_;
+      if (!own && !enters(slab, r)) continue;
+      const RowPlace place(s_, r);
+      displace(row, place, displacement_, slopes);
+      std::fill(force.begin(), force.end(), T(0));
+      for (int64_t c = 0; c < s_.channels; ++c) {
+        const int64_t channel = (image * s_.channels + c) * s_.voxels();
+        const S* grad = grad_ + channel + place.at;
+        if (slopes) row.add_slopes(image_ + channel, grad, along);
+        if (sum) row.scatter(grad, sum + c * s_.voxels(), slab);
+      }
+      for (int32_t k = 0; k < (slopes ? s_.axes : 0); ++k) {
+        S* to = grad_displacement_ + (image * s_.axes + k) * s_.voxels() + place.at;
         for (int32_t i = 0; i < s_.x; ++i) to[i] = S(along[k][i]);
       }
-    if (grad_image_ && (r + 1) % per_block == 0) images.end(place.image);
-  }
+    }
+    if (sum) sums.end(image, slab);
+  });
 }
 
 template class Warp<float, float, float>;

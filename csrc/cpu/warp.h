@@ -32,11 +32,13 @@ class WarpBackward {
       : s_(s), grad_(grad), image_(image), displacement_(displacement), grad_image_(grad_image),
         grad_displacement_(grad_displacement) {}
 
-  // The gradient to an image is a sum over all its rows, in their order: one owner per image.
-  int64_t blocks() const { return grad_image_ ? s_.images : row_blocks(s_); }
+  // The owner of a block's rows also sums the gradient to the image there.
+  int64_t blocks() const { return row_blocks(s_); }
   void run(int64_t first, int64_t last) const;
 
  private:
+  bool enters(const Slab& slab, int64_t row) const;
+
   Sampling s_;
   const S *grad_, *image_, *displacement_;
   S *grad_image_, *grad_displacement_;

@@ -198,27 +198,41 @@ MEDADV_SIMD void share_pairs(WarpRow<T>& row, const S* grad) {
   }
 }
 
+// Voxels whose taps, up to `last` from the first one, are all in a slab.
+class Landing {
+ public:
+  Landing(const Slab& slab, int64_t last)
+      : begin_(uint32_t(slab.begin)), places_(uint32_t(std::max<int64_t>(0, slab.end - slab.begin - last))) {}
+
+  bool whole(int32_t first) const { return uint32_t(first) - begin_ < places_; }
+
+ private:
+  uint32_t begin_, places_;
+};
+
 // Even voxels before odd ones: the pairs of neighbours overlap, and a load just after a store that covers half of
 // it waits for the cache.
 template <typename T, int kAxes>
-void scatter_pairs(const WarpRow<T>& row, T* grad_image) {
+void scatter_pairs(const WarpRow<T>& row, T* grad_image, const Slab& slab) {
   typedef T Two __attribute__((vector_size(2 * sizeof(T)), aligned(alignof(T)), may_alias));
   constexpr int kPairs = 1 << (kAxes - 1);
   const PairOffsets<kAxes> offset(row.s);
   const int32_t stride = 2 * row.stride, n = row.s.x;
   const int32_t* first = row.first.data();
   const T* taps = row.taps.data();
+  const Landing landing(slab, offset.of[kPairs - 1] + 1);
   prefetch(row, grad_image, offset.of[kPairs - 1]);
   for (int32_t parity = 0; parity < 2; ++parity)
     for (int32_t i = parity; i < n; i += 2) {
       const T* from = taps + 2 * i;
-      if (first[i] >= 0) [[likely]] {
+      if (landing.whole(first[i])) [[likely]] {
         T* to = grad_image + first[i];
         for (int r = 0; r < kPairs; ++r)
           *reinterpret_cast<Two*>(to + offset.of[r]) += *reinterpret_cast<const Two*>(from + r * stride);
       } else {
-        row.template taps_of<Interpolation::linear, kAxes>(i).each(
-            row.s, [&](int64_t at, int a, int b, int c) { grad_image[at] += from[(2 * a + b) * stride + c]; });
+        row.template taps_of<Interpolation::linear, kAxes>(i).each(row.s, [&](int64_t at, int a, int b, int c) {
+          if (slab.has(at)) grad_image[at] += from[(2 * a + b) * stride + c];
+        });
       }
     }
 }
@@ -333,23 +347,25 @@ MEDADV_SIMD void share_cubic(WarpRow<T>& row, const S* grad) {
 
 // Every fourth voxel at a time, as pairs above and for the same reason.
 template <typename T, int kAxes>
-MEDADV_SIMD void scatter_cubic(WarpRow<T>& row, T* grad_image) {
+MEDADV_SIMD void scatter_cubic(WarpRow<T>& row, T* grad_image, const Slab& slab) {
   const T *wz = row.weights(0, 0), *wy = row.weights(1, 0), *shares = row.taps.data();
   const int32_t* first = row.first.data();
   const int64_t line = row.s.x, plane = row.s.plane();
   const int32_t n = row.s.x, stride = row.stride;
   constexpr int kPlanes = kAxes == 3 ? 4 : 1;
+  const Landing landing(slab, (kPlanes - 1) * plane + 3 * line + 3);
   for (int32_t phase = 0; phase < 4; ++phase)
     for (int32_t i = phase; i < n; i += 4) {
       const auto weight = [&](int a, int b) { return (kAxes == 3 ? wz[a * stride + i] : T(1)) * wy[b * stride + i]; };
       const Four<T> share = *reinterpret_cast<const Four<T>*>(shares + 4 * i);
-      if (first[i] >= 0) [[likely]] {
+      if (landing.whole(first[i])) [[likely]] {
         T* to = grad_image + first[i];
         for (int a = 0; a < kPlanes; ++a)
           for (int b = 0; b < 4; ++b) *reinterpret_cast<Four<T>*>(to + a * plane + b * line) += weight(a, b) * share;
       } else {
-        row.template taps_of<Interpolation::cubic, kAxes>(i).each(
-            row.s, [&](int64_t at, int a, int b, int c) { grad_image[at] += weight(a, b) * share[c]; });
+        row.template taps_of<Interpolation::cubic, kAxes>(i).each(row.s, [&](int64_t at, int a, int b, int c) {
+          if (slab.has(at)) grad_image[at] += weight(a, b) * share[c];
+        });
       }
     }
 }
@@ -440,17 +456,17 @@ void WarpRow<T>::add_slopes(const S* image, const S* grad, T* const* force, bool
 
 template <typename T>
 template <typename S>
-void WarpRow<T>::scatter(const S* grad, T* grad_image) {
+void WarpRow<T>::scatter(const S* grad, T* grad_image, const Slab& slab) {
   choose(s, [&]<Interpolation kind, int kAxes>() {
     if constexpr (kind == Interpolation::nearest) {
       for (int32_t i = 0; i < s.x; ++i)
-        if (first[i] >= 0) grad_image[first[i]] += T(grad[i]);
+        if (slab.has(first[i])) grad_image[first[i]] += T(grad[i]);
     } else if constexpr (kind == Interpolation::linear) {
       share_pairs<T, S, kAxes>(*this, grad);
-      scatter_pairs<T, kAxes>(*this, grad_image);
+      scatter_pairs<T, kAxes>(*this, grad_image, slab);
     } else {
       share_cubic<T, S>(*this, grad);
-      scatter_cubic<T, kAxes>(*this, grad_image);
+      scatter_cubic<T, kAxes>(*this, grad_image, slab);
     }
   });
 }
@@ -460,7 +476,7 @@ template class WarpRow<double>;
 #define MEDADV_INSTANTIATE(T, S)                                                  \
   template void WarpRow<T>::sample<S>(const S*, S*);                              \
   template void WarpRow<T>::add_slopes<S>(const S*, const S*, T* const*, bool);   \
-  template void WarpRow<T>::scatter<S>(const S*, T*);
+  template void WarpRow<T>::scatter<S>(const S*, T*, const Slab&);
 MEDADV_INSTANTIATE(float, float)
 MEDADV_INSTANTIATE(double, double)
 MEDADV_INSTANTIATE(float, Half)

@@ -8,11 +8,8 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <type_traits>
-#include <vector>
 
-#include "core/warp.h"
-#include "cpu/scratch.h"
+#include "cpu/image_slab.h"
 
 namespace medadv::cpu {
 
@@ -22,32 +19,6 @@ inline int64_t rows_of_block(const Sampling& s) { return std::max<int64_t>(1, kR
 inline int64_t row_blocks(const Sampling& s) {
   return (s.images * s.z * s.y + rows_of_block(s) - 1) / rows_of_block(s);
 }
-
-// Where the gradient to one image (all its channels) is summed: in place, or in float32 for the half types.
-template <typename T, typename S>
-class ImageSum {
- public:
-  ImageSum(const Sampling& s, S* grad_image) : size_(s.channels * s.voxels()), grad_image_(grad_image) {}
-
-  T* begin(int64_t image) {
-    if constexpr (std::is_same_v<T, S>) {
-      return grad_image_ + image * size_;
-    } else {
-      sum_.assign(size_t(size_), T(0));
-      return sum_.data();
-    }
-  }
-
-  void end(int64_t image) const {
-    if constexpr (!std::is_same_v<T, S>)
-      for (int64_t i = 0; i < size_; ++i) grad_image_[image * size_ + i] = S(sum_[size_t(i)]);
-  }
-
- private:
-  int64_t size_;
-  S* grad_image_;
-  std::vector<T> sum_;
-};
 
 // Arrays of three are along z, y and x (no z in 2D); taps and weights of a voxel lie together.
 template <typename T>
@@ -72,9 +43,9 @@ class WarpRow {
   template <typename S>
   void add_slopes(const S* image, const S* grad, T* const* force, bool sampled = false);
 
-  // grad_image += the adjoint of sample, applied to grad.
+  // grad_image += the adjoint of sample, applied to grad, where that is in the slab.
   template <typename S>
-  void scatter(const S* grad, T* grad_image);
+  void scatter(const S* grad, T* grad_image, const Slab& slab);
 
   const Sampling s;
   const int32_t stride;

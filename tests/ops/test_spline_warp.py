@@ -223,6 +223,27 @@ def test_same_bits_for_any_number_of_threads(shape_knots, interpolation):
         assert torch.equal(a, c)
 
 
+@pytest.mark.parametrize(
+    ("shape_knots", "dtype"),
+    [(((1, 1, 600, 130), (9, 10)), torch.float16), (((1, 2, 40, 50, 61), (6, 7, 8)), torch.float32)],
+    ids=str,
+)
+@pytest.mark.parametrize("reach", [4.0, 60.0, 2000.0])
+@pytest.mark.parametrize(("interpolation", "padding"), MODES)
+def test_same_bits_for_one_image(shape_knots, dtype, reach, interpolation, padding):
+    image, lattice = sample(*shape_knots, dtype=dtype, reach=reach)
+    if reach == 4.0:
+        lattice.view(-1)[7] = torch.nan
+    grad, inputs = torch.rand_like(image), leaves([image, lattice])
+
+    def run():
+        return torch.autograd.grad(spline_warp(*inputs, interpolation, padding), inputs, grad)
+
+    for results in zip(*bits_for_threads(run, (1, 2, 7)), strict=True):
+        for other in results[1:]:
+            torch.testing.assert_close(other, results[0], rtol=0, atol=0, equal_nan=True)
+
+
 def test_an_example_does_not_depend_on_its_batch(device):
     image, lattice = sample((5, 1, 40, 50), (5, 6), dtype=torch.float32, device=device)
     whole = spline_warp(image, lattice)

@@ -341,6 +341,28 @@ def test_same_bits_for_any_number_of_threads(case, interpolation):
         assert torch.equal(a, c)
 
 
+@pytest.mark.parametrize(
+    ("case", "dtype", "bounds"),
+    [
+        (((1, 1, 600, 130), (9, 10), (6, 4)), torch.float32, BOUNDS),
+        (((1, 2, 40, 50, 61), (6, 7, 8), (4, 9, 5)), torch.float16, None),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("reach", [4.0, 60.0])
+@pytest.mark.parametrize(("interpolation", "padding"), MODES)
+def test_same_bits_for_one_image(case, dtype, reach, interpolation, padding, bounds):
+    inputs = leaves(sample(*case, dtype=dtype, reach=reach))
+    grad = torch.rand_like(inputs[0])
+
+    def run():
+        out = transform_chain(*inputs, bounds, interpolation=interpolation, padding=padding)
+        return torch.autograd.grad(out, inputs, grad)
+
+    for results in zip(*bits_for_threads(run, (1, 2, 7)), strict=True):
+        assert all(torch.equal(other, results[0]) for other in results[1:])
+
+
 def test_an_example_does_not_depend_on_its_batch(device):
     inputs = sample((5, 1, 40, 50), (5, 6), (4, 7), dtype=torch.float32, device=device)
     whole = chain(*inputs)

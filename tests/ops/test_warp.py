@@ -341,6 +341,28 @@ def test_same_bits_for_any_number_of_threads(shape, interpolation):
         assert torch.equal(a, c)
 
 
+# One image, whose rows several threads share: each sums its part of the gradient to the image. Displacements up to a
+# few voxels, into the other's part, out of the image, and nowhere.
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((1, 1, 600, 130), torch.float32), ((1, 2, 40, 50, 61), torch.float16)], ids=str
+)
+@pytest.mark.parametrize("reach", [4.0, 60.0, 2000.0])
+@pytest.mark.parametrize(("interpolation", "padding"), MODES)
+def test_same_bits_for_one_image(shape, dtype, reach, interpolation, padding):
+    image, displacement = leaves(sample(shape, dtype=dtype, reach=reach))
+    with torch.no_grad():
+        displacement.view(-1)[:: 9973 if reach == 4.0 else 10**9] = torch.nan
+    grad = torch.rand_like(image)
+
+    def run():
+        out = warp(image, displacement, interpolation, padding)
+        return torch.autograd.grad(out, [image, displacement], grad)
+
+    for results in zip(*bits_for_threads(run, (1, 2, 7)), strict=True):
+        for other in results[1:]:
+            torch.testing.assert_close(other, results[0], rtol=0, atol=0, equal_nan=True)
+
+
 def test_an_example_does_not_depend_on_its_batch(device):
     image, displacement = sample((5, 1, 40, 50), dtype=torch.float32, device=device)
     whole = warp(image, displacement)
