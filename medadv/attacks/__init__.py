@@ -1,5 +1,6 @@
 """How the objective is raised within a budget."""
 
+from medadv.attacks.adversarial_smooth_bias_field import AdversarialSmoothBiasField
 from medadv.attacks.affine_attack import AffineAttack
 from medadv.attacks.apgd import APGD
 from medadv.attacks.attack import Attack
@@ -45,6 +46,7 @@ ATTACKS: dict[str, type[Attack]] = {
     for kind in (
         PGD,
         BiasFieldAttack,
+        AdversarialSmoothBiasField,
         FGSM,
         BIM,
         MIFGSM,
@@ -79,6 +81,7 @@ __all__ = [
     "SINIFGSM",
     "TIFGSM",
     "VMIFGSM",
+    "AdversarialSmoothBiasField",
     "AffineAttack",
     "Attack",
     "BaseAttack",
