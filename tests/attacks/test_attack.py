@@ -49,6 +49,7 @@ def changed(name, field):
 # Budgets that are not the default; of noise 0.05.
 BUDGETS = {
     "bias-field": 1.1,
+    "smooth-bias-field": 1.1,
     "deformation": 1.0,
     "flow": 0.25,
     "affine": 0.5,

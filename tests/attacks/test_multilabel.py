@@ -79,7 +79,7 @@ def test_healthy_images_are_attacked_too(lab):
 def test_every_attack_returns_label_vectors(lab, name):
     victim, _, x, y, _ = setting(lab, 12)
     y[:2, 0] = 1 - y[:2, 0]
-    attack = ATTACKS[name]().with_budget(1.2 if name == "bias-field" else 0.02)
+    attack = ATTACKS[name]().with_budget(1.2 if ATTACKS[name].budget_field == "gain" else 0.02)
     result = attack(victim, x, y)
     assert result.predictions.shape == result.clean_predictions.shape == (12, LABELS)
     assert result.predictions.dtype == torch.int64

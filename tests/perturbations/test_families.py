@@ -14,6 +14,7 @@ from medadv.perturbations import (
     FrequencyQuantisation,
     IntensityCurve,
     Perturbation,
+    PolynomialBiasField,
     SplineBiasField,
     SplineDeformation,
 )
@@ -23,6 +24,8 @@ FAMILIES = {
     Additive(0.05): ("eps", 0.0),
     Additive(0.5, "l2"): ("eps", 0.0),
     SplineBiasField(1.4, spacing=4): ("gain", 1.0),
+    PolynomialBiasField(1.4): ("gain", 1.0),
+    PolynomialBiasField(1.4, 4, "monomial", "flow", 3, per_channel=True): ("gain", 1.0),
     SplineDeformation(1.5, spacing=4): ("displacement", 0.0),
     SplineDeformation(3.0, spacing=3, jacobian=0.4, interpolation="cubic", padding="reflection"): ("displacement", 0.0),
     Flow(1.5): ("displacement", 0.0),
