@@ -17,8 +17,8 @@ def auto_attack(eps: float = 8 / 255, norm: str = "linf", classes: int = 10, see
 
     Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks"
     (2020), the standard version, with its constants: 100 steps, 5000 queries, and the nine most likely wrong classes as
-    goals. Theirs needs four classes; ours goes for all wrong ones where there are fewer than ten, and divides the margin
-    as `medadv.objectives.TargetedDLR` says, for two classes by nothing. Not for several labels per image.
+    goals. Theirs needs four classes; ours goes for all wrong ones where there are fewer than ten, and for three and two
+    classes divides as `medadv.objectives.TargetedDLR` says. Not for several labels per image.
 
     Args:
         eps: radius of the ball as a fraction of the victim's image range, at least 0.
