@@ -9,6 +9,7 @@ from medadv.attacks import (
     PGD,
     AdversarialSmoothBiasField,
     BiasFieldAttack,
+    BudgetedAttack,
     Ensemble,
     FlowAttack,
     Square,
@@ -100,7 +101,9 @@ def test_finds_of_minimum_norm_attacks_count_within_the_budget(lab, members, cla
         mine = result.member == number
         assert torch.equal(result.images[mine], each.images[mine])
         assert torch.equal(result.distance[mine], each.distance[mine])
-    # A find that is too far away leaves no trace.
+    # A find that is too far away leaves no trace: a survivor is as the last attack with a budget left it.
+    last = [each for attack, each in zip(members, alone, strict=True) if isinstance(attack, BudgetedAttack)][-1]
+    assert torch.equal(result.images[result.robust], last.images[result.robust])
     assert float(result.distance.max()) <= ensemble.budget
     assert result.step[~result.success].tolist() == [-1] * int((~result.success).sum())
     assert torch.equal(lab.answers(victim, result.images), result.predictions)

@@ -74,6 +74,7 @@ def test_gain_holds_to_the_last_bit_at_every_voxel(bounds, shape, gain, size, wa
 @pytest.mark.parametrize("gain", [1.3, None])
 def test_identity_returns_the_image_bit_for_bit(bounds, shape, warp, gain):
     x = images_in(bounds, shape, 0)
+    x[..., 1] = max(bounds[0], 1e-3)  # near 0, where x - low and back would round
     family = PolynomialBiasField(gain, warp=warp)
     assert torch.equal(family.apply(x, family.identity(x), bounds), x)
     assert family.distance(x, family.identity(x), bounds).tolist() == [1.0] * len(x)
