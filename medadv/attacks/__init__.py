@@ -1,8 +1,10 @@
 """How the objective is raised within a budget."""
 
+from medadv.attacks.adversarial_smooth_bias_field import AdversarialSmoothBiasField
 from medadv.attacks.affine_attack import AffineAttack
 from medadv.attacks.apgd import APGD
 from medadv.attacks.attack import Attack
+from medadv.attacks.auto_attack import auto_attack
 from medadv.attacks.base_attack import BaseAttack
 from medadv.attacks.bias_field_attack import BiasFieldAttack
 from medadv.attacks.bim import BIM
@@ -15,7 +17,7 @@ from medadv.attacks.deepfool import DeepFool
 from medadv.attacks.deformation_attack import DeformationAttack
 from medadv.attacks.di_fgsm import DIFGSM
 from medadv.attacks.diversity import Diversity
-from medadv.attacks.ensemble import Ensemble
+from medadv.attacks.ensemble import Ensemble, EnsembleResult
 from medadv.attacks.fab import FAB
 from medadv.attacks.fgsm import FGSM
 from medadv.attacks.flow_attack import FlowAttack
@@ -45,6 +47,7 @@ ATTACKS: dict[str, type[Attack]] = {
     for kind in (
         PGD,
         BiasFieldAttack,
+        AdversarialSmoothBiasField,
         FGSM,
         BIM,
         MIFGSM,
@@ -79,6 +82,7 @@ __all__ = [
     "SINIFGSM",
     "TIFGSM",
     "VMIFGSM",
+    "AdversarialSmoothBiasField",
     "AffineAttack",
     "Attack",
     "BaseAttack",
@@ -91,6 +95,7 @@ __all__ = [
     "Diversity",
     "Draw",
     "Ensemble",
+    "EnsembleResult",
     "FlowAttack",
     "FrequencyAttack",
     "Gradient",
@@ -103,6 +108,7 @@ __all__ = [
     "Square",
     "StabilisedMedicalAttack",
     "Status",
+    "auto_attack",
     "budget_curve",
     "maximise",
     "random_changes",

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from medadv.attacks.budgeted_attack import BudgetedAttack
+from medadv.attacks.ensemble import Ensemble
 from medadv.attacks.merge import replace_rows
 from medadv.attacks.result import Result
 from medadv.models.victim import Victim
 
 
 def budget_curve(
-    attack: BudgetedAttack,
+    attack: BudgetedAttack | Ensemble,
     budgets: Sequence[float],
     victim: Victim,
     images: Tensor,

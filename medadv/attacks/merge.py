@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from medadv.attacks.result import Result
 
+Kind = TypeVar("Kind", bound=Result)
 
-def replace_rows(old: Result, rows: Tensor, new: Result) -> Result:
+
+def replace_rows(old: Kind, rows: Tensor, new: Kind) -> Kind:
     """A result with some of its rows replaced.
 
     Args:
@@ -22,10 +24,10 @@ def replace_rows(old: Result, rows: Tensor, new: Result) -> Result:
         N rows.
     """
     merged: dict[str, Any] = {}
-    for name in (item.name for item in fields(Result)):
+    for name in (item.name for item in fields(old)):
         before, after = getattr(old, name), getattr(new, name)
         if isinstance(before, dict):
             merged[name] = {key: before[key].index_copy(0, rows, after[key]) for key in before}
         else:
             merged[name] = before.index_copy(0, rows, after)
-    return Result(**merged)
+    return type(old)(**merged)

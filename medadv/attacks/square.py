@@ -19,6 +19,8 @@ from medadv.models.victim import Victim
 from medadv.objectives import Margin
 from medadv.perturbations import Additive
 
+NORMS = ("linf", "l2")
+
 # Share of the queries, in ten-thousandths, after which the squares become half as large in area.
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
@@ -62,7 +64,7 @@ class Square(BudgetedAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _arguments.choice(self.norm, "norm", ("linf", "l2"))
+        _arguments.choice(self.norm, "norm", NORMS)
         object.__setattr__(self, "queries", _arguments.whole(self.queries, "queries", at_least=1))
         object.__setattr__(self, "share", _arguments.real(self.share, "share", above=0))
         if self.share > 1:

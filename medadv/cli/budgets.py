@@ -14,6 +14,7 @@ _RADII = (1 / 255, 2 / 255, 4 / 255, 8 / 255)
 DEFAULT_BUDGETS: dict[str, tuple[float, ...]] = {
     "pgd": _RADII,
     "bias-field": (1.1, 1.2, 1.3, 1.5),
+    "smooth-bias-field": (1.1, 1.2, 1.3, 1.5),
     "fgsm": _RADII,
     "bim": _RADII,
     "mi-fgsm": _RADII,
@@ -42,6 +43,7 @@ class _Range:
 _ANY = _Range("0 or above", lambda value: value >= 0)
 _RANGES = {
     "bias-field": _Range("above 1", lambda value: value > 1),
+    "smooth-bias-field": _Range("above 1", lambda value: value > 1),
     "affine": _Range("0 to 1", lambda value: 0 <= value <= 1),
     "intensity": _Range("1 or above", lambda value: value >= 1),
     "chain": _Range("above 0 and at most 1", lambda value: 0 < value <= 1),

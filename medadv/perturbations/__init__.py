@@ -7,6 +7,7 @@ from medadv.perturbations.flow import Flow
 from medadv.perturbations.frequency_quantisation import FrequencyQuantisation
 from medadv.perturbations.intensity_curve import IntensityCurve
 from medadv.perturbations.perturbation import Draw, Parameters, Perturbation
+from medadv.perturbations.polynomial_bias_field import PolynomialBiasField
 from medadv.perturbations.spline_bias_field import SplineBiasField
 from medadv.perturbations.spline_deformation import SplineDeformation
 
@@ -20,6 +21,7 @@ __all__ = [
     "IntensityCurve",
     "Parameters",
     "Perturbation",
+    "PolynomialBiasField",
     "SplineBiasField",
     "SplineDeformation",
 ]

@@ -82,7 +82,7 @@ class Chain:
         Returns:
             Images [N, C, *S] float32 inside `bounds`.
         """
-        for number, part in enumerate(self.parts):
+        for number, part in enumerate(self._scaled_parts()):
             images = part.apply(images, _part(parameters, number), bounds)
         return images
 
@@ -113,7 +113,9 @@ class Chain:
         Returns:
             [N] float32, at least 0.
         """
-        penalties = [part.penalty(images, _part(parameters, number)) for number, part in enumerate(self.parts)]
+        penalties = [
+            part.penalty(images, _part(parameters, number)) for number, part in enumerate(self._scaled_parts())
+        ]
         return torch.stack(penalties).sum(0)
 
     def distance(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Tensor:
@@ -128,11 +130,11 @@ class Chain:
             [N] float64, at most `strength` for projected parameters, up to rounding.
         """
         shares = []
-        for number, part in enumerate(self.parts):
+        for number, part in enumerate(self._scaled_parts()):
             own = _part(parameters, number)
             shares.append(part.share(images, own, bounds))
             images = part.apply(images, own, bounds).detach()
-        return torch.stack(shares).amax(dim=0)
+        return torch.stack(shares).amax(dim=0) * self.strength
 
     def radii(self, bounds: Bounds) -> dict[str, float]:
         """The radii of every part.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from medadv import _arguments, ops
+from medadv.perturbations.gain import multiplied
 from medadv.perturbations.motion import share_of
 from medadv.perturbations.perturbation import Bounds, Draw, Parameters
-from medadv.perturbations.rounding import add_towards, float32_at_most
+from medadv.perturbations.rounding import float32_at_most
 from medadv.perturbations.spacing import spacing_of, voxels_between
 
 # Room for rounding: relative error of the float32 spline (three axes of four products, weights that sum to 1 but for
@@ -40,6 +40,7 @@ class SplineBiasField:
     Raises:
         TypeError, ValueError: an argument is not what it must be.
 
+    >>> import torch
     >>> field = SplineBiasField(gain=1.3, spacing=8)
     >>> x = torch.full((1, 1, 16, 16), 0.5)
     >>> strongest = field.project(x, {"lattice": torch.full_like(field.identity(x)["lattice"], 9.0)}, (0.0, 1.0))
@@ -96,15 +97,7 @@ class SplineBiasField:
         Returns:
             Images [N, C, *S] float32 inside `bounds`; the gradient to the lattice is zero where they are clipped.
         """
-        low = bounds[0]
-        lattice = parameters["lattice"]
-        if low == 0:
-            return ops.bias_field(images, lattice).clamp(*bounds)
-        scaled = ops.bias_field(images - low, lattice)
-        free = (scaled + low).clamp(*bounds)
-        # The value rounds towards x, so that adding `low` back cannot break the budget; the gradient is that of `free`.
-        kept = add_towards(torch.full_like(images, low), scaled.detach(), images).clamp(*bounds)
-        return kept + (free - free.detach())
+        return multiplied(images, bounds, lambda above: ops.bias_field(above, parameters["lattice"]))
 
     def project(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Parameters:
         """Every control point clipped to the budget.
@@ -146,8 +139,19 @@ class SplineBiasField:
         Returns:
             [N] float64, 1 for no change, at most `gain` for projected parameters.
         """
-        field = ops.spline_field(parameters["lattice"].detach(), tuple(images.shape[2:]))
-        return field.abs().flatten(1).amax(dim=1).double().exp()
+        return self.log_gain(images, parameters).abs().flatten(1).amax(dim=1).double().exp()
+
+    def log_gain(self, images: Tensor, parameters: Parameters) -> Tensor:
+        """The field B.
+
+        Args:
+            images: [N, C, *S].
+            parameters: "lattice" [N, K, *G].
+
+        Returns:
+            [N, K, *S] float32, without gradient.
+        """
+        return ops.spline_field(parameters["lattice"].detach(), tuple(images.shape[2:]))
 
     def radii(self, bounds: Bounds) -> dict[str, float]:
         """The largest log gain.

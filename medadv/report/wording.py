@@ -193,6 +193,9 @@ _UNITS = {
 
 _WORDINGS = {
     "bias-field": Wording("Bias field", "the bias field", "largest gain of the bias field", "gain", "gain"),
+    "smooth-bias-field": Wording(
+        "Adversarial-smooth bias field", "the polynomial bias field", "largest gain of the bias field", "gain", "gain"
+    ),
     "deformation": Wording("Deformation", "the deformation", "largest displacement, voxels", "voxels"),
     "flow": Wording("Flow", "the flow of single voxels", "largest displacement, voxels", "voxels"),
     "affine": Wording("Affine motion", "the affine motion", "share of the limits of the motion", "strength"),

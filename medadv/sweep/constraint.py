@@ -18,6 +18,7 @@ from medadv.perturbations import (
     Flow,
     FrequencyQuantisation,
     IntensityCurve,
+    PolynomialBiasField,
     SplineBiasField,
     SplineDeformation,
 )
@@ -42,7 +43,7 @@ def shows_in_images(attack: Attack) -> bool:
     >>> shows_in_images(PGD()), shows_in_images(FlowAttack())
     (True, False)
     """
-    return isinstance(attack.perturbation, Additive | SplineBiasField)
+    return isinstance(attack.perturbation, Additive | SplineBiasField | PolynomialBiasField)
 
 
 def spent(attack: Attack, clean: Images, changed: Images, bounds: tuple[float, float]) -> float:
@@ -128,7 +129,7 @@ def _used_on_images(attack: Attack, clean: Images, changed: Images, bounds: tupl
         order = {"linf": np.inf, "l2": 2, "l1": 1}[perturbation.norm]
         length: Used = np.linalg.norm(after - before, ord=order, axis=1)
         return length / (bounds[1] - bounds[0])
-    if isinstance(perturbation, SplineBiasField):
+    if isinstance(perturbation, SplineBiasField | PolynomialBiasField):
         with np.errstate(divide="ignore", invalid="ignore"):
             gain = np.maximum(after / before, before / after)
         gain[(before == 0) & (after == 0)] = 1.0

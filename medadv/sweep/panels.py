@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medadv import ops
 from medadv.attacks import Attack, Result
-from medadv.perturbations import SplineBiasField
+from medadv.perturbations import PolynomialBiasField, SplineBiasField
 
 PANELS = 2  # per unit
 
@@ -60,8 +59,9 @@ def draw_panels(
     places = torch.from_numpy(np.flatnonzero(np.isin(rows, examples))).to(images.device)
     clean = images[torch.from_numpy(rows).to(images.device)[places]]
     adversarial = result.images[places]
-    if isinstance(attack.perturbation, SplineBiasField):
-        change = ops.spline_field(result.parameters["lattice"][places], tuple(images.shape[2:]))
+    perturbation = attack.perturbation
+    if isinstance(perturbation, SplineBiasField | PolynomialBiasField):
+        change = perturbation.log_gain(clean, {name: values[places] for name, values in result.parameters.items()})
     else:
         change = adversarial - clean
     return {

@@ -2,6 +2,7 @@
 
 MODERATE = {
     "bias-field": 1.1,
+    "smooth-bias-field": 1.1,
     "deformation": 1.0,
     "flow": 0.25,
     "affine": 0.5,

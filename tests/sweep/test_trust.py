@@ -9,6 +9,7 @@ from torch import nn
 
 from medadv.attacks import (
     PGD,
+    AdversarialSmoothBiasField,
     AffineAttack,
     BiasFieldAttack,
     ChainAttack,
@@ -198,6 +199,7 @@ def test_random_changes_that_beat_the_attack_are_found(job):
         (PGD(eps=0.25, norm="l2"), 0.5, 0.625, 0.125 * 16),
         (BiasFieldAttack(gain=1.5), 0.5, 0.75, 1.5),
         (BiasFieldAttack(gain=1.5), 0.75, 0.5, 1.5),
+        (AdversarialSmoothBiasField(gain=1.5), 0.75, 0.5, 1.5),
         (BiasFieldAttack(gain=1.5), 0.0, 0.0, 1.0),
         (BiasFieldAttack(gain=1.5), 0.0, 0.5, np.inf),
     ],
@@ -216,6 +218,18 @@ def test_one_voxel_beyond_the_budget_is_a_violation():
     assert violations(PGD(eps=0.25), clean, changed, (0.0, 1.0)).tolist() == [False, True, True]
     assert violations(BiasFieldAttack(gain=1.5), clean, changed, (0.0, 1.0)).tolist() == [False, True, True]
     assert violations(PGD(eps=0.25), clean, changed, (0.0, 0.7)).tolist() == [True, True, True]
+
+
+def test_a_polynomial_field_keeps_the_gain_that_its_images_show(job):
+    evaluation = job.evaluation()
+    victim, images = evaluation.victim, evaluation.images
+    result = AdversarialSmoothBiasField(1.4, steps=3)(victim, images, evaluation.targets)
+    assert not result_violations(AdversarialSmoothBiasField(1.4), images, result, victim.bounds).any()
+    used = spent(AdversarialSmoothBiasField(), images.numpy(), result.images.numpy(), victim.bounds)
+    assert used == pytest.approx(float(result.distance.max()), rel=1e-5)
+    tried = (result.distance > 1.2).numpy()
+    assert tried.any()
+    assert result_violations(AdversarialSmoothBiasField(1.19), images, result, victim.bounds)[tried].all()
 
 
 FAMILIES = [
