@@ -10,7 +10,6 @@ from medadv.models import Victim
 from medadv.objectives import CrossEntropy
 
 RADII = [name for name, kind in ATTACKS.items() if kind.budget_field == "eps"]
-GAINS = [name for name, kind in ATTACKS.items() if kind.budget_field == "gain"]
 RANGES = [(0.0, 1.0), (-1024.0, 3071.0)]
 
 
