@@ -34,12 +34,17 @@ MAX_REGISTERS = {
 }
 
 
+def budgeted(kernel):
+    """The name above that a mangled name holds: the longest, as some names end like others."""
+    return max((name for name in MAX_REGISTERS if name in kernel), key=len)
+
+
 def test_kernels_fit_their_budgets_and_spill_nothing():
     seen = list(usage())
-    names = {next(name for name in MAX_REGISTERS if name in kernel) for _, kernel, _ in seen}
+    names = {budgeted(kernel) for _, kernel, _ in seen}
     assert names == set(MAX_REGISTERS)
     for architecture, kernel, used in seen:
-        budget = next(limit for name, limit in MAX_REGISTERS.items() if name in kernel)
+        budget = MAX_REGISTERS[budgeted(kernel)]
         assert used["REG"] <= budget, (architecture, kernel, used)
         assert used["LOCAL"] == 0, (architecture, kernel, used)
         assert used["STACK"] == 0, (architecture, kernel, used)
