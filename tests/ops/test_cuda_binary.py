@@ -29,7 +29,7 @@ MAX_REGISTERS = {
     "polynomial_still_backward_kernel": 128,
     "polynomial_moved_backward_kernel": 255,
     "flow_gather_kernel": 255,
-    "gather_term_kernel": 64,
+    "gather_term_kernel": 128,
     "sum_kernel": 64,
 }
 
