@@ -34,7 +34,8 @@ MAX_REGISTERS = {
 }
 
 
-# Bytes of shared memory that the system keeps of every block, counted with the kernel's own, which ptxas holds to 48 KB.
+# Bytes of shared memory that the system keeps of every block. They are counted with the kernel's own, which ptxas holds
+# to 48 KB.
 RESERVED = {"sm_75": 0}
 
 
