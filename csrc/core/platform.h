@@ -3,8 +3,10 @@
 
 #if defined(__CUDACC__)
 #define MEDADV_HD __host__ __device__ __forceinline__
+#define MEDADV_HD_CALL __host__ __device__ __noinline__  // where inlining would cost minutes of compiling
 #else
 #define MEDADV_HD inline
+#define MEDADV_HD_CALL inline
 #endif
 
 // One clone of a hot function per instruction set; the loader picks the best one. Left out where the

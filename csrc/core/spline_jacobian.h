@@ -28,15 +28,21 @@ struct SplineSlopes {
   MEDADV_HD int64_t voxels() const { return along[0].voxels(); }
   MEDADV_HD int64_t knots() const { return along[0].knots(); }
 
+  // The derivative of one component along an axis, in a call of its own: written out for every component and axis, these
+  // sums of 64 terms take compilers for GPUs minutes.
+  template <typename T, typename S>
+  MEDADV_HD_CALL static T slope(const Lattice& along, const S* c, int32_t z, int32_t y, int32_t x) {
+    return Stencil<T>(along, z, y, x).gather(along, c);
+  }
+
   // G at one voxel; c: the lattice of one example, [kAxes, knots].
   template <typename T, typename S>
   MEDADV_HD Deformation<T, kAxes> at(const S* c, int32_t z, int32_t y, int32_t x) const {
     Deformation<T, kAxes> d;
     MEDADV_UNROLL_BY(kAxes)
     for (int a = 0; a < kAxes; ++a) {
-      const Stencil<T> stencil(along[a], z, y, x);
       MEDADV_UNROLL_BY(kAxes)
-      for (int k = 0; k < kAxes; ++k) d.g[k][a] = stencil.gather(along[a], c + k * knots()) + T(k == a);
+      for (int k = 0; k < kAxes; ++k) d.g[k][a] = slope<T>(along[a], c + k * knots(), z, y, x) + T(k == a);
     }
     return d;
   }

@@ -16,8 +16,12 @@ __device__ __forceinline__ void for_each_tile(const Tiling<T>& tiling, unsigned 
     }
 }
 
+// Blocks per multiprocessor: fewer than kTileBlocks, so that nothing spills.
+template <typename T>
+inline constexpr int kSlopeBlocks = sizeof(T) == 8 ? 1 : 2;
+
 template <typename T, int kAxes, typename S, typename Voxel>
-__global__ void __launch_bounds__(kTileThreads, kTileBlocks<T>)
+__global__ void __launch_bounds__(kTileThreads, kSlopeBlocks<T>)
     tile_slopes_kernel(const __grid_constant__ Tiling<T> tiling, const __grid_constant__ SplineSlopes<kAxes> slopes,
                        unsigned planes, const S* c, const __grid_constant__ Voxel voxel) {
   __shared__ TileSlopes<T, kAxes> shared;
@@ -27,9 +31,9 @@ __global__ void __launch_bounds__(kTileThreads, kTileBlocks<T>)
   });
 }
 
-// The same, with the sum over every tile: [plane, tile y, tile x]. Two blocks per multiprocessor: see kTileBlocks.
+// The same, with the sum over every tile: [plane, tile y, tile x].
 template <typename T, int kAxes, typename S, typename Voxel>
-__global__ void __launch_bounds__(kTileThreads, 2)
+__global__ void __launch_bounds__(kTileThreads, kSlopeBlocks<T>)
     tile_slopes_sum_kernel(const __grid_constant__ Tiling<T> tiling,
                            const __grid_constant__ SplineSlopes<kAxes> slopes, unsigned planes, const S* c,
                            const __grid_constant__ Voxel voxel, double* partial) {
