@@ -16,24 +16,24 @@ from medadv.attacks.ddn import DDN
 from medadv.attacks.deepfool import DeepFool
 from medadv.attacks.deformation_attack import DeformationAttack
 from medadv.attacks.di_fgsm import DIFGSM
-from medadv.attacks.diversity import Diversity
 from medadv.attacks.ensemble import Ensemble, EnsembleResult
 from medadv.attacks.fab import FAB
 from medadv.attacks.fgsm import FGSM
 from medadv.attacks.flow_attack import FlowAttack
 from medadv.attacks.fmn import FMN
 from medadv.attacks.frequency_attack import FrequencyAttack
-from medadv.attacks.gradient import Gradient
 from medadv.attacks.hop_skip_jump import HopSkipJump
 from medadv.attacks.intensity_attack import IntensityAttack
 from medadv.attacks.mi_fgsm import MIFGSM
-from medadv.attacks.minimum_norm_attack import MinimumNormAttack
+from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormAttack
 from medadv.attacks.ni_fgsm import NIFGSM
 from medadv.attacks.pgd import PGD
 from medadv.attacks.random_noise import RandomNoise, random_changes
 from medadv.attacks.randomness import Draw
 from medadv.attacks.result import Result, Status
-from medadv.attacks.search import Search, maximise
+from medadv.attacks.search.diversity import Diversity
+from medadv.attacks.search.gradient import Gradient
+from medadv.attacks.search.search import Search, maximise
 from medadv.attacks.si_ni_fgsm import SINIFGSM
 from medadv.attacks.square import Square
 from medadv.attacks.stabilised import StabilisedMedicalAttack

@@ -9,9 +9,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from medadv.attacks.budgeted_attack import BudgetedAttack
-from medadv.attacks.gradient import Gradient
 from medadv.attacks.result import Result
-from medadv.attacks.search import Search, maximise
+from medadv.attacks.search.gradient import Gradient
+from medadv.attacks.search.search import Search, maximise
 from medadv.models.victim import Victim
 from medadv.objectives import CrossEntropy, Objective
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.boundary import CLASSES, first_guess
 from medadv.attacks.gradients import jacobian
-from medadv.attacks.hunt import Hunt
-from medadv.attacks.minimum_norm_attack import MinimumNormGradientAttack
+from medadv.attacks.minimum_norm.boundary import CLASSES, first_guess
+from medadv.attacks.minimum_norm.hunt import Hunt
+from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
 from medadv.objectives import Margin
 
 # Constants of the authors' code.

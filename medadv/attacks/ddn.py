@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.boundary import CLASSES, first_guess
 from medadv.attacks.gradients import jacobian
-from medadv.attacks.hunt import Hunt
-from medadv.attacks.length import length, per_row, positive, unit
-from medadv.attacks.minimum_norm_attack import MinimumNormGradientAttack
-from medadv.attacks.schedule import cosine
+from medadv.attacks.minimum_norm.boundary import CLASSES, first_guess
+from medadv.attacks.minimum_norm.hunt import Hunt
+from medadv.attacks.minimum_norm.length import length, per_row, positive, unit
+from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
+from medadv.attacks.minimum_norm.schedule import cosine
 from medadv.objectives import Margin, Objective
 
 # Constants of the paper; lengths as fractions of the image range.

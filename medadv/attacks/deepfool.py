@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 
 from medadv import _arguments
-from medadv.attacks.boundary import CLASSES, OVERSHOOT, Boundary, chosen, rivals
-from medadv.attacks.hunt import Hunt
-from medadv.attacks.minimum_norm_attack import MinimumNormGradientAttack
+from medadv.attacks.minimum_norm.boundary import CLASSES, OVERSHOOT, Boundary, chosen, rivals
+from medadv.attacks.minimum_norm.hunt import Hunt
+from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
 
 NORMS = ("l2", "linf")
 

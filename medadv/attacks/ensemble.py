@@ -11,7 +11,7 @@ from torch import Tensor
 from medadv.attacks.base_attack import BaseAttack
 from medadv.attacks.budgeted_attack import BudgetedAttack
 from medadv.attacks.merge import replace_rows
-from medadv.attacks.minimum_norm_attack import MinimumNormAttack
+from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormAttack
 from medadv.attacks.result import Result, Status
 from medadv.models.victim import Victim
 from medadv.objectives import Margin

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.boundary import CLASSES, Boundary, chosen, rivals
-from medadv.attacks.hunt import Hunt
-from medadv.attacks.length import length, per_row
-from medadv.attacks.minimum_norm_attack import MinimumNormGradientAttack
+from medadv.attacks.minimum_norm.boundary import CLASSES, Boundary, chosen, rivals
+from medadv.attacks.minimum_norm.hunt import Hunt
+from medadv.attacks.minimum_norm.length import length, per_row
+from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
 from medadv.attacks.randomness import Draw
 
 NORMS = ("linf", "l2", "l1")

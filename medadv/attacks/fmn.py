@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.ball import to_ball
-from medadv.attacks.boundary import CLASSES, first_guess
 from medadv.attacks.gradients import jacobian
-from medadv.attacks.hunt import Hunt
-from medadv.attacks.length import dual_length, length, positive, unit
-from medadv.attacks.minimum_norm_attack import MinimumNormGradientAttack
-from medadv.attacks.schedule import cosine
+from medadv.attacks.minimum_norm.ball import to_ball
+from medadv.attacks.minimum_norm.boundary import CLASSES, first_guess
+from medadv.attacks.minimum_norm.hunt import Hunt
+from medadv.attacks.minimum_norm.length import dual_length, length, positive, unit
+from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
+from medadv.attacks.minimum_norm.schedule import cosine
 from medadv.objectives import Margin
 
 NORMS = ("linf", "l2", "l1")

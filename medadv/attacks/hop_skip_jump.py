@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.ball import to_ball
-from medadv.attacks.hunt import Hunt
-from medadv.attacks.length import length, per_row, unit
-from medadv.attacks.minimum_norm_attack import MinimumNormAttack
+from medadv.attacks.minimum_norm.ball import to_ball
+from medadv.attacks.minimum_norm.hunt import Hunt
+from medadv.attacks.minimum_norm.length import length, per_row, unit
+from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormAttack
 from medadv.attacks.randomness import Draw
 
 NORMS = ("l2", "linf")

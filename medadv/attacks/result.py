@@ -42,9 +42,9 @@ class Result:
         clean_predictions: the same, of the clean images.
         forwards: [N] int64, how often an image of this example was shown to the victim: 1 for the clean image (unless
             the caller brought its logits), then 1 per step, and 1 at the end of a restart that did not succeed. More
-            where gradients are taken at other images too (`medadv.attacks.gradient.Gradient`), or where the objective
-            asks for the answer to another image (`medadv.objectives.Stabilised`); black-box and minimum-norm attacks
-            ask as often as their docstrings say.
+            where gradients are taken at other images too (`medadv.attacks.Gradient`), or where the objective asks for
+            the answer to another image (`medadv.objectives.Stabilised`); black-box and minimum-norm attacks ask as
+            often as their docstrings say.
         backwards: [N] int64, how many gradients of this example's objective were taken: 1 per step, or 1 per step and
             rival class, more as above.
         step: [N] int64, number of steps after which the victim was first fooled, within its restart; -1 otherwise.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from medadv.attacks.gradient import Gradient
 from medadv.attacks.mi_fgsm import MIFGSM
+from medadv.attacks.search.gradient import Gradient
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from medadv.attacks.length import length, per_row, positive
+from medadv.attacks.minimum_norm.length import length, per_row, positive
 from medadv.attacks.randomness import Draw
 
 _TILES = 5  # along the smallest axis, in the first change of the L2 attack

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from medadv.attacks import HopSkipJump, Status
-from medadv.attacks.hunt import Hunt
+from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.models import Victim
 from medadv.models.task import Multiclass
 

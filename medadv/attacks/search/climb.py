@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from medadv.attacks.adaptive_ascent import AdaptiveAscent
-from medadv.attacks.ascent import Ascent
-from medadv.attacks.estimate import Estimate, Slope, View
 from medadv.attacks.randomness import Draw
 from medadv.attacks.record import Record
+from medadv.attacks.search.adaptive_ascent import AdaptiveAscent
+from medadv.attacks.search.ascent import Ascent
+from medadv.attacks.search.estimate import Estimate, Slope, View
 from medadv.models.victim import Victim
 from medadv.objectives.objective import Objective, Situation, value_at
 from medadv.perturbations import Parameters, Perturbation
 from medadv.perturbations.perturbation import Bounds
 
 if TYPE_CHECKING:
-    from medadv.attacks.search import Search
+    from medadv.attacks.search.search import Search
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.ascent import RULES
-from medadv.attacks.climb import Climb
-from medadv.attacks.gradient import Gradient
 from medadv.attacks.record import Record
 from medadv.attacks.result import Result
+from medadv.attacks.search.ascent import RULES
+from medadv.attacks.search.climb import Climb
+from medadv.attacks.search.gradient import Gradient
 from medadv.models.victim import Victim
 from medadv.objectives.objective import Objective, goals_of
 from medadv.perturbations import Perturbation
@@ -24,13 +24,13 @@ class Search:
 
     Args:
         steps: gradient steps per restart, at least 1.
-        rule: "sign", "l2", "l1" or "adam", see `medadv.attacks.ascent.Ascent`.
+        rule: "sign", "l2", "l1" or "adam", see `medadv.attacks.search.ascent.Ascent`.
         step_size: length of a step as a fraction of the budget's radius, above 0; None: reach / steps, at most 1, or
             2 where it is adaptive.
         momentum: decay of the sum of gradients, at least 0; 0 for rule "adam" and adaptive steps.
         adaptive: halve the length of a step, for each image, where it no longer helps, see
-            `medadv.attacks.adaptive_ascent.AdaptiveAscent`; not for rule "adam".
-        gradient: which gradient is followed, see `medadv.attacks.gradient.Gradient`.
+            `medadv.attacks.search.adaptive_ascent.AdaptiveAscent`; not for rule "adam".
+        gradient: which gradient is followed, see `medadv.attacks.search.gradient.Gradient`.
         reach: how many radii all steps of the default length go together, above 0 (2.5: Madry et al., "Towards deep
             learning models resistant to adversarial attacks", 2018).
         restarts: how many searches are made for an image that withstands, at least 1.

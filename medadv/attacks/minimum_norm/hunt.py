@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from medadv.attacks.gradients import refuse_not_finite
-from medadv.attacks.nearest import Nearest
+from medadv.attacks.minimum_norm.nearest import Nearest
 from medadv.attacks.questions import Questions
 from medadv.attacks.result import Result
 from medadv.models.victim import Victim

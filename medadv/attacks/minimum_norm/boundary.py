@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from medadv.attacks.gradients import jacobian
-from medadv.attacks.hunt import Hunt
-from medadv.attacks.hyperplane import to_hyperplane
-from medadv.attacks.length import length
+from medadv.attacks.minimum_norm.hunt import Hunt
+from medadv.attacks.minimum_norm.hyperplane import to_hyperplane
+from medadv.attacks.minimum_norm.length import length
 
 OVERSHOOT = 0.02  # of DeepFool
 CLASSES = 10  # that DeepFool considers

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from medadv.attacks.ball import to_ball
-from medadv.attacks.length import length
+from medadv.attacks.minimum_norm.ball import to_ball
+from medadv.attacks.minimum_norm.length import length
 
 NORMS = ("linf", "l2", "l1")
 

@@ -8,8 +8,8 @@ from functools import partial
 from torch import Tensor
 
 from medadv import ops
-from medadv.attacks.diversity import moved
-from medadv.attacks.gradient import Gradient
+from medadv.attacks.search.diversity import moved
+from medadv.attacks.search.gradient import Gradient
 from medadv.perturbations.perturbation import Bounds, Draw, Parameters
 
 View = Callable[[Tensor], Tensor]

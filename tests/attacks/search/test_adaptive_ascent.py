@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medadv.attacks.adaptive_ascent import AdaptiveAscent
+from medadv.attacks.search.adaptive_ascent import AdaptiveAscent
 
 
 def same(parameters):

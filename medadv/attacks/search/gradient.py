@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medadv import _arguments
-from medadv.attacks.diversity import Diversity
+from medadv.attacks.search.diversity import Diversity
 
 
 @dataclass(frozen=True)

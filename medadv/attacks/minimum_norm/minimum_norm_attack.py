@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medadv import _arguments
 from medadv.attacks.base_attack import BaseAttack
-from medadv.attacks.hunt import ANY_IMAGE, Hunt
+from medadv.attacks.minimum_norm.hunt import ANY_IMAGE, Hunt
 from medadv.attacks.result import Result
 from medadv.models.victim import Victim
 from medadv.perturbations import Perturbation

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from medadv.attacks import PGD, Diversity, Gradient, Search, maximise
-from medadv.attacks.estimate import Estimate
 from medadv.attacks.randomness import Draw
+from medadv.attacks.search.estimate import Estimate
 from medadv.models import Victim
 from medadv.objectives import CrossEntropy, Margin
 from medadv.perturbations import Additive, SplineBiasField

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from medadv.attacks.ascent import direction
+from medadv.attacks.search.ascent import direction
 from medadv.perturbations import Parameters
 
 _FIRST_CHECK, _EARLIER_BY, _LEAST_BETWEEN = 0.22, 0.03, 0.06  # of all steps
@@ -23,7 +23,7 @@ class AdaptiveAscent:
     objective, or if neither the length nor the best value changed since; it then goes on from its best point.
 
     Args:
-        rule: "sign", "l2" or "l1", see `medadv.attacks.ascent.Ascent`.
+        rule: "sign", "l2" or "l1", see `medadv.attacks.search.ascent.Ascent`.
         lengths: first length of a step for each parameter tensor, in its units.
         steps: how many will be made.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medadv.attacks.length import length, per_row, positive
+from medadv.attacks.minimum_norm.length import length, per_row, positive
 
 
 def to_ball(noise: Tensor, radius: Tensor, norm: str) -> Tensor:

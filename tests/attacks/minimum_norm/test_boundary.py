@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from medadv.attacks.boundary import Boundary, first_guess, rivals
 from medadv.attacks.gradients import jacobian
-from medadv.attacks.hunt import Hunt
+from medadv.attacks.minimum_norm.boundary import Boundary, first_guess, rivals
+from medadv.attacks.minimum_norm.hunt import Hunt
 
 
 def hunt_of(victim, x, y, norm="l2", kappa=0.0):

@@ -4,8 +4,8 @@ import torch
 from scipy.optimize import linprog, minimize
 from support import distances
 
-from medadv.attacks.hyperplane import to_hyperplane
-from medadv.attacks.length import length
+from medadv.attacks.minimum_norm.hyperplane import to_hyperplane
+from medadv.attacks.minimum_norm.length import length
 
 NORMS = ("linf", "l2", "l1")
 

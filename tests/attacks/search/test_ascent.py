@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medadv.attacks.ascent import Ascent
+from medadv.attacks.search.ascent import Ascent
 
 
 def moved(rule, gradient, momentum=0.0, length=0.5):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medadv.attacks.length import length
+from medadv.attacks.minimum_norm.length import length
 from medadv.attacks.record import Record
 from medadv.perturbations import Parameters
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from medadv.attacks import Diversity, Draw
-from medadv.attacks.diversity import moved
+from medadv.attacks.search.diversity import moved
 
 BOUNDS = [(0.0, 1.0), (-1024.0, 3071.0)]
 

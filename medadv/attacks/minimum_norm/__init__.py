@@ -1,0 +1,1 @@
+"""The way to the nearest adversarial image: what minimum-norm attacks share."""

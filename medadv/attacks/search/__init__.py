@@ -1,0 +1,1 @@
+"""Gradient steps inside a budget: what budgeted attacks share."""
