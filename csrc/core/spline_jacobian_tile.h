@@ -42,6 +42,7 @@ struct TileSlopes {
       team.each([&](int t) {
         const int32_t x = t % kTileWidth;
         if (x >= width) return;
+        MEDADV_UNROLL_BY(1)
         for (int32_t row = first + t / kTileWidth; row < smaller(first + kSlopeRows<T>, rows);
              row += Team::size / kTileWidth) {
           const int64_t at = (int64_t(z) * g.y.size + y0 + row) * g.x.size + x0 + x;
