@@ -20,6 +20,16 @@ namespace medadv::cpu {
 // Voxels that are looked up together.
 inline constexpr int32_t kGatherPack = 16;
 
+// Whether this processor has those instructions.
+inline bool has_avx512() {
+#if MEDADV_CLONES
+  static const bool has = __builtin_cpu_supports("x86-64-v4");
+  return has;
+#else
+  return false;
+#endif
+}
+
 // Where the taps of a voxel lie: kLines lines of kWidth consecutive voxels. line: of each from the first tap.
 // size: voxels from `image` to the end of what may be read.
 template <typename S, int kLines, int kWidth>
@@ -160,8 +170,7 @@ template <typename T, typename S, int kLines, int kWidth>
 void gather_taps(const TapLines<S, kLines, kWidth>& lines, const int32_t* first, int32_t n, T* taps, int32_t stride) {
 #if MEDADV_CLONES
   if constexpr (std::is_same_v<S, float>) {
-    static const bool windows = __builtin_cpu_supports("x86-64-v4");
-    if (windows) return gather_packs(lines, first, n, taps, stride);
+    if (has_avx512()) return gather_packs(lines, first, n, taps, stride);
   }
 #endif
   copy_taps(lines, first, n, taps, stride);

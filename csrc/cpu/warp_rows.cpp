@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "cpu/locate_packs.h"
 #include "cpu/spline_rows.h"
 #include "cpu/storage.h"
 #include "cpu/tap_gather.h"
@@ -20,8 +21,7 @@ MEDADV_SIMD void locate_row(WarpRow<T>& row) {
   int32_t* first = row.first.data();
   const int32_t z = row.z - before, y = row.y - before;
   // Unsigned: what lies before the image is far behind it, and offsets of what lies outside may wrap around.
-  const auto places = [](int32_t size) { return uint32_t(std::max(0, size - kTaps<kind> + 1)); };
-  const uint32_t in_z = places(s.z), in_y = places(s.y), in_x = places(s.x);
+  const uint32_t in_z = places<kind>(s.z), in_y = places<kind>(s.y), in_x = places<kind>(s.x);
   int32_t furthest = 0;
   MEDADV_INDEPENDENT
   for (int32_t i = 0; i < s.x; ++i) {
@@ -66,6 +66,27 @@ MEDADV_SIMD void list_border(WarpRow<T>& row) {
   row.borders = count;
 }
 
+// Replaces every -1 that the padding fills by the voxel that stands there; of nearest interpolation.
+template <typename T, int kAxes>
+void pad_row(WarpRow<T>& row) {
+  if (row.s.padding == Padding::zeros) return;
+  for (int32_t i = 0; i < row.s.x; ++i)
+    if (row.first[i] < 0)
+      row.template taps_of<Interpolation::nearest, kAxes>(i).each(
+          row.s, [&](int64_t at, int, int, int) { row.first[i] = int32_t(at); });
+}
+
+// Whichever is fastest here.
+template <typename T, Interpolation kind, int kAxes>
+void locate_here(WarpRow<T>& row) {
+#if MEDADV_CLONES
+  if constexpr (std::is_same_v<T, float> && kind != Interpolation::nearest)
+    if (has_avx512()) return locate_packs<kind, kAxes>(row);
+#endif
+  locate_row<T, kind, kAxes>(row);
+  kind == Interpolation::nearest ? pad_row<T, kAxes>(row) : list_border(row);
+}
+
 // Asks for a row of the image a little further than this row of voxels reaches, as the next ones will: one line of
 // memory after the other, which is what arrives fastest. A displaced row crosses the image's rows in pieces too short
 // for the hardware to guess that. last: of the last tap from the first.
@@ -78,16 +99,6 @@ void prefetch(const WarpRow<T>& row, const S* image, int64_t last) {
 }
 
 // --- nearest ---------------------------------------------------------------------------------------------
-
-// Replaces every -1 that the padding fills by the voxel that stands there.
-template <typename T, int kAxes>
-void pad_row(WarpRow<T>& row) {
-  if (row.s.padding == Padding::zeros) return;
-  for (int32_t i = 0; i < row.s.x; ++i)
-    if (row.first[i] < 0)
-      row.template taps_of<Interpolation::nearest, kAxes>(i).each(
-          row.s, [&](int64_t at, int, int, int) { row.first[i] = int32_t(at); });
-}
 
 template <typename T, typename S>
 void copy_row(const WarpRow<T>& row, const S* image, S* __restrict out) {
@@ -403,9 +414,7 @@ void WarpRow<T>::locate(int32_t row_z, int32_t row_y, bool slopes) {
   z = row_z;
   y = row_y;
   choose(s, [&]<Interpolation kind, int kAxes>() {
-    locate_row<T, kind, kAxes>(*this);
-    if constexpr (kind == Interpolation::nearest) pad_row<T, kAxes>(*this);
-    if constexpr (kind != Interpolation::nearest) list_border(*this);
+    locate_here<T, kind, kAxes>(*this);
     if constexpr (kind == Interpolation::cubic) weigh_row<T, kAxes>(*this, slopes);
   });
 }
