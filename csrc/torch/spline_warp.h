@@ -21,77 +21,49 @@ inline Lattice check_displacement_lattice(const char* op, const Tensor& lattice,
   return g;
 }
 
+struct LatticeMotion {
+  static constexpr const char* name = "lattice";
+  Lattice g;
+
+  LatticeMotion(const char* op, const Tensor& lattice, const Sampling& s)
+      : g(check_displacement_lattice(op, lattice, s)) {}
+
+  template <typename Backend, typename T, typename D, typename S>
+  void warp(const typename Backend::Scope& scope, const Sampling& s, const S* image, const D* lattice, S* out) const {
+    Backend::template spline_warp<T, D, S>(scope, s, g, image, lattice, out);
+  }
+  template <typename Backend, typename S>
+  void backward(const typename Backend::Scope& scope, const Sampling& s, const S* grad, const S* image,
+                const S* lattice, S* grad_image, S* grad_lattice) const {
+    Backend::template spline_warp_backward<Arithmetic<S>, S>(scope, s, g, grad, image, lattice, grad_image,
+                                                             grad_lattice);
+  }
+};
+
 template <typename Backend>
 Tensor spline_warp(const Tensor& image, const Tensor& lattice, int64_t interpolation, int64_t padding) {
-  constexpr const char* op = "spline_warp";
-  const Sampling s = check_sampling(op, "image", image, interpolation, padding);
-  const bool labels = check_labels(op, image, "lattice", lattice, s);
-  if (!labels) {
-    check_floating(op, "image", image);
-    check_like(op, "lattice", lattice, "image", image);
-  }
-  const Lattice g = check_displacement_lattice(op, lattice, s);
-  const typename Backend::Scope scope(image);
-  const Tensor x = torch::stable::contiguous(image), c = torch::stable::contiguous(lattice);
-  Tensor out = new_output(x, shape(x));
-  if (empty(x)) return out;
-  dispatch_image(op, x, labels, [&]<typename T, typename D, typename S>() {
-    Backend::template spline_warp<T, D, S>(scope, s, g, pointer<S>(x), pointer<D>(c), mutable_pointer<S>(out));
-  });
-  return out;
-}
-
-// Gradients to image and lattice, each where wanted; to the image, `image` itself is not needed.
-template <typename Backend>
-void spline_warp_gradients(const char* op, const Tensor& grad, const Tensor* image, const Tensor& lattice,
-                           const Sampling& s, Tensor* grad_image, Tensor* grad_lattice) {
-  check_floating(op, "grad", grad);
-  if (image) check_same_shape(op, "image", *image, "grad", grad);
-  check_like(op, "lattice", lattice, "grad", grad);
-  const Lattice lattice_of_image = check_displacement_lattice(op, lattice, s);
-  const typename Backend::Scope scope(grad);
-  const Tensor g = torch::stable::contiguous(grad), c = torch::stable::contiguous(lattice);
-  const Tensor x = image ? torch::stable::contiguous(*image) : g;
-  if (grad_image) *grad_image = new_sums(g, shape(g));
-  if (grad_lattice) *grad_lattice = new_sums(c, shape(c));
-  if (s.interpolation == Interpolation::nearest) grad_lattice = nullptr;  // it is piecewise constant
-  if (empty(g) || !(grad_image || grad_lattice)) return;
-  dispatch_floating(op, "grad", g.scalar_type(), [&]<typename S>() {
-    Backend::template spline_warp_backward<Arithmetic<S>, S>(
-        scope, s, lattice_of_image, pointer<S>(g), pointer<S>(x), pointer<S>(c),
-        grad_image ? mutable_pointer<S>(*grad_image) : nullptr,
-        grad_lattice ? mutable_pointer<S>(*grad_lattice) : nullptr);
-  });
+  return warp_by<Backend, LatticeMotion>("spline_warp", image, lattice, interpolation, padding);
 }
 
 template <typename Backend>
 std::tuple<Tensor, Tensor> spline_warp_backward(const Tensor& grad, const Tensor& image, const Tensor& lattice,
                                                 int64_t interpolation, int64_t padding) {
-  constexpr const char* op = "spline_warp_backward";
-  const Sampling s = check_sampling(op, "grad", grad, interpolation, padding);
-  Tensor grad_image, grad_lattice;
-  spline_warp_gradients<Backend>(op, grad, &image, lattice, s, &grad_image, &grad_lattice);
-  return {grad_image, grad_lattice};
+  return warp_gradients<Backend, LatticeMotion>("spline_warp_backward", grad, &image, lattice, interpolation, padding,
+                                                Wanted::both);
 }
 
 template <typename Backend>
 Tensor spline_warp_lattice_backward(const Tensor& grad, const Tensor& image, const Tensor& lattice,
                                     int64_t interpolation, int64_t padding) {
-  constexpr const char* op = "spline_warp_lattice_backward";
-  const Sampling s = check_sampling(op, "grad", grad, interpolation, padding);
-  Tensor grad_lattice;
-  spline_warp_gradients<Backend>(op, grad, &image, lattice, s, nullptr, &grad_lattice);
-  return grad_lattice;
+  return std::get<1>(warp_gradients<Backend, LatticeMotion>("spline_warp_lattice_backward", grad, &image, lattice,
+                                                            interpolation, padding, Wanted::motion));
 }
 
 // The adjoint of warping, a linear map of the image: its gradient.
 template <typename Backend>
 Tensor spline_warp_adjoint(const Tensor& grad, const Tensor& lattice, int64_t interpolation, int64_t padding) {
-  constexpr const char* op = "spline_warp_adjoint";
-  const Sampling s = check_sampling(op, "grad", grad, interpolation, padding);
-  Tensor grad_image;
-  spline_warp_gradients<Backend>(op, grad, nullptr, lattice, s, &grad_image, nullptr);
-  return grad_image;
+  return std::get<0>(warp_gradients<Backend, LatticeMotion>("spline_warp_adjoint", grad, nullptr, lattice,
+                                                            interpolation, padding, Wanted::image));
 }
 
 }  // namespace medadv

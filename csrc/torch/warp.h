@@ -86,76 +86,101 @@ S* mutable_pointer(Tensor& t) {
   return static_cast<S*>(t.mutable_data_ptr());
 }
 
-template <typename Backend>
-Tensor warp(const Tensor& image, const Tensor& displacement, int64_t interpolation, int64_t padding) {
-  constexpr const char* op = "warp";
+// What moves the voxels of images: a dense displacement, here, or a lattice of one (torch/spline_warp.h). It checks
+// its tensor and calls the kernels that know it.
+struct DenseMotion {
+  static constexpr const char* name = "displacement";
+
+  DenseMotion(const char* op, const Tensor& displacement, const Sampling& s) {
+    check_displacement(op, displacement, s);
+  }
+
+  template <typename Backend, typename T, typename D, typename S>
+  void warp(const typename Backend::Scope& scope, const Sampling& s, const S* image, const D* displacement,
+            S* out) const {
+    Backend::template warp<T, D, S>(scope, s, image, displacement, out);
+  }
+  template <typename Backend, typename S>
+  void backward(const typename Backend::Scope& scope, const Sampling& s, const S* grad, const S* image,
+                const S* displacement, S* grad_image, S* grad_displacement) const {
+    Backend::template warp_backward<Arithmetic<S>, S>(scope, s, grad, image, displacement, grad_image,
+                                                      grad_displacement);
+  }
+};
+
+template <typename Backend, typename Motion>
+Tensor warp_by(const char* op, const Tensor& image, const Tensor& motion, int64_t interpolation, int64_t padding) {
   const Sampling s = check_sampling(op, "image", image, interpolation, padding);
-  const bool labels = check_labels(op, image, "displacement", displacement, s);
+  const bool labels = check_labels(op, image, Motion::name, motion, s);
   if (!labels) {
     check_floating(op, "image", image);
-    check_like(op, "displacement", displacement, "image", image);
+    check_like(op, Motion::name, motion, "image", image);
   }
-  check_displacement(op, displacement, s);
+  const Motion by(op, motion, s);
   const typename Backend::Scope scope(image);
-  const Tensor x = torch::stable::contiguous(image), d = torch::stable::contiguous(displacement);
+  const Tensor x = torch::stable::contiguous(image), d = torch::stable::contiguous(motion);
   Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
   dispatch_image(op, x, labels, [&]<typename T, typename D, typename S>() {
-    Backend::template warp<T, D, S>(scope, s, pointer<S>(x), pointer<D>(d), mutable_pointer<S>(out));
+    by.template warp<Backend, T, D, S>(scope, s, pointer<S>(x), pointer<D>(d), mutable_pointer<S>(out));
   });
   return out;
 }
 
-// Gradients to image and displacement, each where wanted; to the image, `image` itself is not needed.
-template <typename Backend>
-void warp_gradients(const char* op, const Tensor& grad, const Tensor* image, const Tensor& displacement,
-                    const Sampling& s, Tensor* grad_image, Tensor* grad_displacement) {
+enum class Wanted { image, motion, both };
+
+// Gradients to image and motion; one that is not wanted is undefined. To the image alone, `image` is not needed.
+template <typename Backend, typename Motion>
+std::tuple<Tensor, Tensor> warp_gradients(const char* op, const Tensor& grad, const Tensor* image,
+                                          const Tensor& motion, int64_t interpolation, int64_t padding,
+                                          Wanted wanted) {
+  const Sampling s = check_sampling(op, "grad", grad, interpolation, padding);
   check_floating(op, "grad", grad);
   if (image) check_same_shape(op, "image", *image, "grad", grad);
-  check_like(op, "displacement", displacement, "grad", grad);
-  check_displacement(op, displacement, s);
+  check_like(op, Motion::name, motion, "grad", grad);
+  const Motion by(op, motion, s);
   const typename Backend::Scope scope(grad);
-  const Tensor g = torch::stable::contiguous(grad), d = torch::stable::contiguous(displacement);
+  const Tensor g = torch::stable::contiguous(grad), d = torch::stable::contiguous(motion);
   const Tensor x = image ? torch::stable::contiguous(*image) : g;
-  if (grad_image) *grad_image = new_sums(g, shape(g));
-  if (grad_displacement) *grad_displacement = new_sums(d, shape(d));
-  if (s.interpolation == Interpolation::nearest) grad_displacement = nullptr;  // it is piecewise constant
-  if (empty(g) || !(grad_image || grad_displacement)) return;
-  dispatch_floating(op, "grad", g.scalar_type(), [&]<typename S>() {
-    Backend::template warp_backward<Arithmetic<S>, S>(
-        scope, s, pointer<S>(g), pointer<S>(x), pointer<S>(d), grad_image ? mutable_pointer<S>(*grad_image) : nullptr,
-        grad_displacement ? mutable_pointer<S>(*grad_displacement) : nullptr);
-  });
+  Tensor grad_image, grad_motion;
+  if (wanted != Wanted::motion) grad_image = new_sums(g, shape(g));
+  if (wanted != Wanted::image) grad_motion = new_sums(d, shape(d));
+  // To what moves a nearest sample the gradient is zero: it is piecewise constant.
+  const bool to_image = wanted != Wanted::motion;
+  const bool to_motion = wanted != Wanted::image && s.interpolation != Interpolation::nearest;
+  if (!empty(g) && (to_image || to_motion))
+    dispatch_floating(op, "grad", g.scalar_type(), [&]<typename S>() {
+      by.template backward<Backend, S>(scope, s, pointer<S>(g), pointer<S>(x), pointer<S>(d),
+                                       to_image ? mutable_pointer<S>(grad_image) : nullptr,
+                                       to_motion ? mutable_pointer<S>(grad_motion) : nullptr);
+    });
+  return {grad_image, grad_motion};
+}
+
+template <typename Backend>
+Tensor warp(const Tensor& image, const Tensor& displacement, int64_t interpolation, int64_t padding) {
+  return warp_by<Backend, DenseMotion>("warp", image, displacement, interpolation, padding);
 }
 
 template <typename Backend>
 std::tuple<Tensor, Tensor> warp_backward(const Tensor& grad, const Tensor& image, const Tensor& displacement,
                                          int64_t interpolation, int64_t padding) {
-  constexpr const char* op = "warp_backward";
-  const Sampling s = check_sampling(op, "grad", grad, interpolation, padding);
-  Tensor grad_image, grad_displacement;
-  warp_gradients<Backend>(op, grad, &image, displacement, s, &grad_image, &grad_displacement);
-  return {grad_image, grad_displacement};
+  return warp_gradients<Backend, DenseMotion>("warp_backward", grad, &image, displacement, interpolation, padding,
+                                              Wanted::both);
 }
 
 template <typename Backend>
 Tensor warp_displacement_backward(const Tensor& grad, const Tensor& image, const Tensor& displacement,
                                   int64_t interpolation, int64_t padding) {
-  constexpr const char* op = "warp_displacement_backward";
-  const Sampling s = check_sampling(op, "grad", grad, interpolation, padding);
-  Tensor grad_displacement;
-  warp_gradients<Backend>(op, grad, &image, displacement, s, nullptr, &grad_displacement);
-  return grad_displacement;
+  return std::get<1>(warp_gradients<Backend, DenseMotion>("warp_displacement_backward", grad, &image, displacement,
+                                                          interpolation, padding, Wanted::motion));
 }
 
 // The adjoint of warping, a linear map of the image: its gradient.
 template <typename Backend>
 Tensor warp_adjoint(const Tensor& grad, const Tensor& displacement, int64_t interpolation, int64_t padding) {
-  constexpr const char* op = "warp_adjoint";
-  const Sampling s = check_sampling(op, "grad", grad, interpolation, padding);
-  Tensor grad_image;
-  warp_gradients<Backend>(op, grad, nullptr, displacement, s, &grad_image, nullptr);
-  return grad_image;
+  return std::get<0>(warp_gradients<Backend, DenseMotion>("warp_adjoint", grad, nullptr, displacement, interpolation,
+                                                          padding, Wanted::image));
 }
 
 }  // namespace medadv
