@@ -64,16 +64,18 @@ class SlabSum {
  public:
   SlabSum(const Sampling& s, S* grad_image) : channels_(s.channels), voxels_(s.voxels()), grad_image_(grad_image) {}
 
-  // The channels of the image; what is outside the slab is not to be touched.
+  // The channels of the image, zero in the slab; what is outside the slab is not to be touched.
   T* begin(int64_t image, const Slab& slab) {
+    T* sum;
     if constexpr (std::is_same_v<T, S>) {
-      return grad_image_ + image * channels_ * voxels_;
+      sum = grad_image_ + image * channels_ * voxels_;
     } else {
       sum_.resize(size_t(channels_ * voxels_));
-      for (int64_t k = 0; k < channels_; ++k)
-        std::fill(sum_.begin() + k * voxels_ + slab.begin, sum_.begin() + k * voxels_ + slab.end, T(0));
-      return sum_.data();
+      sum = sum_.data();
     }
+    for (int64_t k = 0; k < channels_; ++k)
+      std::fill(sum + k * voxels_ + slab.begin, sum + k * voxels_ + slab.end, T(0));
+    return sum;
   }
 
   void end(int64_t image, const Slab& slab) const {

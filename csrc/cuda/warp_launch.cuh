@@ -29,20 +29,20 @@ struct Round {
   }
 };
 
-// Calls run(sum), which adds the gradient to the images into zeros, in float32 for the half types.
+// Calls run(sum), which adds the gradient to the images into zeros: theirs, or in float32 for the half types. A null
+// grad_image, where none is wanted, makes a null sum.
 template <typename T, typename S, typename Run>
 cudaError_t sum_images(const Sampling& s, S* grad_image, T* workspace, cudaStream_t stream, const Run& run) {
-  if constexpr (std::is_same_v<T, S>) {
-    return run(grad_image);
-  } else {
-    if (!grad_image) return run(static_cast<T*>(nullptr));
-    const int64_t planes = s.images * s.channels * s.z;
-    if (const cudaError_t error = cudaMemsetAsync(workspace, 0, size_t(planes * s.plane()) * sizeof(T), stream);
-        error != cudaSuccess)
-      return error;
-    if (const cudaError_t error = run(workspace); error != cudaSuccess) return error;
-    return for_each(Round<T, S>{workspace, grad_image, s.y, s.x}, planes, 1, s.y, s.x, stream);
-  }
+  if (!grad_image) return run(static_cast<T*>(nullptr));
+  const int64_t planes = s.images * s.channels * s.z;
+  T* sum = workspace;
+  if constexpr (std::is_same_v<T, S>) sum = grad_image;
+  if (const cudaError_t error = cudaMemsetAsync(sum, 0, size_t(planes * s.plane()) * sizeof(T), stream);
+      error != cudaSuccess)
+    return error;
+  if (const cudaError_t error = run(sum); error != cudaSuccess) return error;
+  if constexpr (std::is_same_v<T, S>) return cudaSuccess;
+  else return for_each(Round<T, S>{workspace, grad_image, s.y, s.x}, planes, 1, s.y, s.x, stream);
 }
 
 // Calls f(interpolation, axes) with integral constants.

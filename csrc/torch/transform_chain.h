@@ -109,13 +109,13 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> transform_chain_backward(
   check_same_shape(op, "grad", grad, "image", image);
   const Tensor d = torch::stable::contiguous(grad), x = torch::stable::contiguous(image);
   const OptionalTensor arguments[4] = {x, stages.displacement, stages.log_gain, stages.noise};
-  const bool writes_all[4] = {!displacement, false, false, true};  // or adds to zeros
   std::vector<Tensor> grads;
   for (int k = 0; k < 4; ++k) {
     const bool is_wanted = wanted >> k & 1;
     check(!is_wanted || arguments[k], op, ": wanted must name gradients to what is given, got ", wanted);
     const std::vector<int64_t> size = is_wanted ? shape(*arguments[k]) : std::vector<int64_t>{0};
-    grads.push_back(writes_all[k] && !empty(x) ? new_output(x, size) : new_sums(x, size));
+    const bool is_written = !empty(x) && (k == 0 || k == 3);  // lattices keep zeros where a nearest sample moves
+    grads.push_back(is_written ? new_output(x, size) : new_sums(x, size));
   }
   // To what moves a nearest sample the gradient is zero: it is piecewise constant.
   const bool moves = stages.s.interpolation != Interpolation::nearest;

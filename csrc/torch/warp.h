@@ -143,7 +143,7 @@ std::tuple<Tensor, Tensor> warp_gradients(const char* op, const Tensor& grad, co
   const Tensor g = torch::stable::contiguous(grad), d = torch::stable::contiguous(motion);
   const Tensor x = image ? torch::stable::contiguous(*image) : g;
   Tensor grad_image, grad_motion;
-  if (wanted != Wanted::motion) grad_image = new_sums(g, shape(g));
+  if (wanted != Wanted::motion) grad_image = new_output(g, shape(g));
   if (wanted != Wanted::image) grad_motion = new_sums(d, shape(d));
   // To what moves a nearest sample the gradient is zero: it is piecewise constant.
   const bool to_image = wanted != Wanted::motion;
