@@ -28,7 +28,7 @@ struct SplineSlopes {
   MEDADV_HD int64_t voxels() const { return along[0].voxels(); }
   MEDADV_HD int64_t knots() const { return along[0].knots(); }
 
-  // The derivative of one component along an axis, in a call of its own: written out for every component and axis, these
+  // The derivative of one component along an axis, a call of its own: written out for every component and axis, these
   // sums of 64 terms take compilers for GPUs minutes.
   template <typename T, typename S>
   MEDADV_HD_CALL static T slope(const Lattice& along, const S* c, int32_t z, int32_t y, int32_t x) {

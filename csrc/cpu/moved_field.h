@@ -1,5 +1,5 @@
-// A polynomial over coordinates that a thin-plate spline or a coarse flow moves, a segment of a row at a time: where its
-// voxels move to, the powers of their coordinates, the sum of all terms; and the adjoint of each.
+// A polynomial over coordinates that a thin-plate spline or a coarse flow moves, a segment of a row at a time: where
+// its voxels move to, the powers of their coordinates, the sum of all terms; and the adjoint of each.
 #pragma once
 
 #include <algorithm>
