@@ -79,6 +79,7 @@ struct ChainGradientVoxel {
     const Sampling& s = chain.s;
     const WarpTaps<T, kind, kAxes> taps(s, z, y, x, d);
     T motion[kAxes] = {}, gain_sum = T(0), noise_sum = T(0);
+    MEDADV_UNROLL_BY(1)
     for (int64_t k = 0; k < s.channels; ++k) {
       const int64_t channel = (n * s.channels + k) * s.voxels();
       const S* image = chain.image + channel;
