@@ -1,10 +1,11 @@
 """The table and the picture of the benchmarks, from made-up numbers; the benchmarks themselves are run by hand."""
 
+from pathlib import Path
 from xml.etree import ElementTree
 
 import torch
 
-from benchmarks import memory, peers
+from benchmarks import memory, peers, summary
 from benchmarks.compare import table
 from benchmarks.figure import figure
 
@@ -58,3 +59,15 @@ def test_scratch_is_what_comes_on_top_of_the_result():
     assert [round(scratch / (64 * MEGABYTE), 1) for scratch in (nothing, one)] == [0, 1]
     assert len(memory.tensors(result)) == 2
     assert two < 65 * MEGABYTE
+
+
+def test_the_committed_page_is_of_the_committed_results():
+    """After a measurement: python -m benchmarks.summary > docs/speed.md."""
+    assert (Path(__file__).parents[1] / "docs/speed.md").read_text() == summary.page()
+
+
+def test_a_line_of_the_page_names_the_fastest_and_the_slowest_library():
+    seconds = {"medadv": 0.002, "eager": 0.008, "copy": 0.001, "SciPy": 0.03, "MONAI": 0.2, "deepali": 0.05}
+    contenders = {name: {"seconds": value} for name, value in seconds.items()}
+    line = summary.line(("warp linear", "forward", "2d_224", "cpu", 1), contenders)
+    assert line == "| warp linear | forward | 2d_224 | 1 | 2 | 4.0x |  | 15x (SciPy) to 100x (MONAI) |"
