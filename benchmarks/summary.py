@@ -18,7 +18,7 @@ INTRODUCTION = """\
 How many times faster than the strongest plain-PyTorch form (separable basis matrices, `grid_sample`), eager and under
 `torch.compile`, and than libraries: the fastest and the slowest, ~ where it computes something near and not the same
 (`benchmarks/peers` says what). Measured side by side in one run by `python -m benchmarks.compare`; written from
-`benchmarks/results` by `python -m benchmarks.summary > docs/speed.md`. Sizes are 32x1x224x224, 8x3x512x512, 1x1x128^3 and
+`benchmarks/results` by `python -m benchmarks.summary > docs/speed.md`. Sizes are 32x1x224x224, 8x3x512x512, 1x1x128^3,
 2x1x160x192x160, float32; lattice spacing 32 voxels in 2D, 16 in 3D. One thread: processor time; else wall time.
 """
 HEAD = ["operation", "pass", "size", "threads", "medadv, ms", "over eager", "over compiled", "over libraries"]
