@@ -30,11 +30,11 @@ _TOGETHER = 64  # images that are shown at once between epochs
 class Universal:
     """One change for all images, by projected gradient steps on the mean objective of some of a training set at a time.
 
-    Shafahi et al., "Universal adversarial training" (2020): sign steps on batches. That is the default, as it fools more
+    Shafahi et al., "Universal adversarial training" (2020): sign steps on batches. That is the default: it fools more
     than the method of Moosavi-Dezfooli et al., "Universal adversarial perturbations" (2017). Theirs goes from image to
     image and, where the change so far does not fool the victim, adds one that does. With a step of FGSM there, as in
-    Hirano et al., "Universal adversarial attacks on deep neural networks for medical image classification" (2021), it is
-    ``Universal(noise, epochs=15, together=1, skip_fooled=True)``, with noise of 4 % of the mean length of the images.
+    Hirano et al., "Universal adversarial attacks on deep neural networks for medical image classification" (2021), it
+    is ``Universal(noise, epochs=15, together=1, skip_fooled=True)``, with noise of 4 % of the images' mean length.
     Ours: steps get shorter along a cosine, any perturbation that can be shared will do, and of the changes at the ends
     of the epochs the one is kept that fools most training images. It starts with no change.
 
@@ -165,7 +165,7 @@ class _Fit:
         """The parameters [1, ...] each, and the share of the images that they fool."""
         method = self.method
         parameters = method.perturbation.identity(self.images[:1])
-        best, fooled, height = parameters, 0, -torch.inf
+        best, fooled, height = parameters, 0, self._clean_objective(parameters)
         steps = max(method.epochs * -(-len(self.rows) // method.together), 1)
         step = 0
         for epoch in range(method.epochs if len(self.rows) else 0):
@@ -200,6 +200,14 @@ class _Fit:
             for name, values in parameters.items()
         }
         return self._projected(ahead)
+
+    def _clean_objective(self, identity: Parameters) -> float:
+        """The mean objective where nothing is changed."""
+        rows = self.rows
+        if len(rows) == 0:
+            return 0.0
+        penalty = self.method.perturbation.penalty(self.images[rows], shared(identity, len(rows)))
+        return float((self.method.objective(self.logits[rows], self.targets[rows]) - penalty).mean(dtype=torch.float64))
 
     def _standing(self, parameters: Parameters, step: int) -> tuple[int, float]:
         """How many images the change fools, and the mean objective."""
