@@ -26,9 +26,9 @@ def step_of_a_linear_model(weight, image, lacking, smoothing):
     """The first step [D, *S]: of all blurred fields the one with the shortest field before the blur."""
     axes = image.ndim - 1
     slopes = [(weight * slope(image, 1 + axis)).sum(0) for axis in range(axes)]
-    blur = lambda field: ndimage.gaussian_filter(field, smoothing, mode="constant", radius=int(np.ceil(4 * smoothing)))
-    once = np.stack([blur(field) for field in slopes])
-    return lacking / (once**2).sum() * np.stack([blur(field) for field in once])
+    options = {"sigma": smoothing, "mode": "constant", "radius": int(np.ceil(4 * smoothing))}
+    once = np.stack([ndimage.gaussian_filter(field, **options) for field in slopes])
+    return lacking / (once**2).sum() * np.stack([ndimage.gaussian_filter(field, **options) for field in once])
 
 
 @pytest.mark.parametrize("bounds", RANGES)

@@ -74,7 +74,7 @@ def test_is_exact_for_a_linear_model(lab, bounds, shape, norm):
 
 
 def test_a_target_is_reached_along_its_own_weights(lab):
-    victim, weight, x, y = one_class(lab, (1, 6, 6), classes=4)
+    victim, _, x, y = one_class(lab, (1, 6, 6), classes=4)
     objective = Targeted(2, CrossEntropy())
     change = Universal(Additive(0.3), objective, epochs=10).fit(victim, x[:30], y[:30])
     result = change(victim, x[30:], y[30:])
@@ -256,7 +256,7 @@ def test_binary_victims(lab, classes):
 
 
 def test_several_labels(lab):
-    linear, weight = lab.linear_victim((1, 6, 6), classes=5)
+    linear, _ = lab.linear_victim((1, 6, 6), classes=5)
     victim = Victim(linear.module, task="multilabel")
     x = 0.3 + 0.4 * lab.images_in(UNIT, (40, 1, 6, 6))
     with torch.no_grad():

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from medadv.perturbations import Additive
 
 
 def published(gradients, values, steps, eps, project):
-    """The walk of one example by the rules of the paper, one entry at a time; gradients and values are given per step."""
+    """The walk of one example by the rules of the paper, one entry at a time; what it meets is given per step."""
     place = np.zeros_like(gradients[0])
     best, best_value, best_gradient = place, -np.inf, None
     share, changed, length = 0.2, 1.0, eps
@@ -52,9 +54,8 @@ def test_walks_as_published(steps, seed):
         return ball.project(images, parameters, (0.0, 1.0))
 
     def project(place):
-        return (
-            inside({"noise": torch.from_numpy(place).float().reshape(1, 1, 5, 8)})["noise"].flatten().double().numpy()
-        )
+        noise = torch.from_numpy(place).float().reshape(1, 1, 5, 8)
+        return inside({"noise": noise})["noise"].flatten().double().numpy()
 
     expected = published(gradients, values, steps, eps, project)
     ascent = SparseAscent({"noise": eps}, steps)
@@ -71,17 +72,25 @@ def test_rows_have_counts_of_their_own():
     assert step.tolist() == [[1.0, 0.0, 0.0, 0.0], [0.25, -0.25, 0.25, 0.25]]
 
 
-def test_rows_that_leave_are_forgotten():
-    ascent = SparseAscent({"noise": 1.0}, 100)
-    rows = torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    place = {"noise": torch.zeros(3, 1, 4, 4)}
-    for step in range(9):
-        place = ascent.move(place, {"noise": rows + 0.1 * step}, torch.arange(3.0) + step, lambda p: p)
-    ascent.keep(torch.tensor([True, False, True]))
-    kept = {"noise": place["noise"][[0, 2]]}
-    for step in range(9):
-        kept = ascent.move(kept, {"noise": rows[[0, 2]]}, torch.arange(2.0), lambda p: p)
-    assert kept["noise"].shape == (2, 1, 4, 4)
+def test_rows_that_leave_do_not_change_the_others():
+    slopes = torch.randn(30, 3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    values = torch.randn(30, 3, generator=torch.Generator().manual_seed(1))
+    images = torch.full((3, 1, 4, 4), 0.5)
+    ball = Additive(1.0, "l1")
+
+    def walk(rows, leave):
+        ascent, place = SparseAscent({"noise": 1.0}, 50), {"noise": torch.zeros_like(images[rows])}
+        rows = torch.tensor(rows)
+        for step in range(30):
+            if leave and step == 11:
+                ascent.keep(torch.tensor([True, False, True]))
+                place, rows = {"noise": place["noise"][[0, 2]]}, rows[[0, 2]]
+            gradients = {"noise": slopes[step, rows]}
+            project = functools.partial(ball.project, images[rows], bounds=(0.0, 1.0))
+            place = ascent.move(place, gradients, values[step, rows], project)
+        return place["noise"]
+
+    assert torch.equal(walk([0, 1, 2], leave=True), walk([0, 2], leave=False))
 
 
 def test_finds_the_worst_case_of_a_linear_model(lab):
