@@ -34,7 +34,7 @@ class Square(BudgetedAttack):
     Andriushchenko et al., "Square attack: a query-efficient black-box adversarial attack via random search" (2020),
     with AutoAttack's constants. Stripes to begin with ("linf") or tiles ("l2"); then one square per query, at first
     0.8 of the image, halved nine times on a fixed schedule. Ours: cubes in volumes, random numbers of each example's
-    own, images leave when fooled, and the squares in "l2" keep a voxel from the border.
+    own, images leave when fooled, and the squares in "l2" keep a voxel from the border of all but small images.
 
     Args:
         eps: radius of the ball as a fraction of the victim's image range, at least 0.

@@ -12,9 +12,9 @@ from medadv.attacks.randomness import Draw
 
 _TILES = 5  # along the smallest axis, in the first change of the L2 attack
 _SMALLEST = 3  # side of a square in the L2 attack
-# Voxels between the squares of the L2 attack and the border, where there is room: at the border, where convolutions
-# pad with zeros, length is spent for less. `python -m benchmarks.square` measures it.
-_FROM_THE_BORDER = 1
+# Voxels between the squares of the L2 attack and the border of an axis of at least so many voxels: at the border, where
+# convolutions pad with zeros, length is spent for less. `python -m benchmarks.square` measures it.
+_FROM_THE_BORDER, _WIDE = 1, 16
 
 
 class LinfSquares:
@@ -57,7 +57,7 @@ class LinfSquares:
             [M, C, *S].
         """
         sides = _sides(share, self.size, smallest=1)
-        corners = _corners(numbers[:, : len(self.size)], self.size, sides)
+        corners = _corners(numbers[:, : len(self.size)], self.size, sides, (0,) * len(self.size))
         signs = _signs(numbers[:, len(self.size) :]).reshape(-1, self.channels, *[1] * len(self.size))
         return torch.where(_window(corners, self.size, sides), self.radius * signs, noise)
 
@@ -115,8 +115,9 @@ class L2Squares:
         """
         axes = len(self.size)
         sides = _sides(share, self.size, smallest=_SMALLEST)
-        corners = _corners(numbers[:, :axes], self.size, sides, _FROM_THE_BORDER)
-        others = _corners(numbers[:, axes : 2 * axes], self.size, sides, _FROM_THE_BORDER)
+        margins = tuple(_FROM_THE_BORDER if extent >= _WIDE else 0 for extent in self.size)
+        corners = _corners(numbers[:, :axes], self.size, sides, margins)
+        others = _corners(numbers[:, axes : 2 * axes], self.size, sides, margins)
         emptied = _window(others, self.size, sides)
         filled = _window(corners, self.size, sides)
         along = _below(numbers[:, 2 * axes], axes)
@@ -200,10 +201,10 @@ def _sides(share: float, size: tuple[int, ...], smallest: int) -> tuple[int, ...
     return tuple(min(side, extent) for extent in size)
 
 
-def _corners(numbers: Tensor, size: tuple[int, ...], sides: tuple[int, ...], margin: int = 0) -> Tensor:
-    """Corners of squares inside the image, `margin` voxels from its border where there is room, [M, axes] int64."""
+def _corners(numbers: Tensor, size: tuple[int, ...], sides: tuple[int, ...], margins: tuple[int, ...]) -> Tensor:
+    """Corners of squares inside the image, so many voxels from its border where there is room, [M, axes] int64."""
     found = []
-    for axis, (extent, side) in enumerate(zip(size, sides, strict=True)):
+    for axis, (extent, side, margin) in enumerate(zip(size, sides, margins, strict=True)):
         kept = min(margin, (extent - side) // 2)
         found.append(kept + _below(numbers[:, axis], extent - side - 2 * kept + 1))
     return torch.stack(found, dim=1)
