@@ -33,7 +33,7 @@ class FMN(MinimumNormGradientAttack):
     constants: steps along the gradient of the margin from 1 to 0.01, the radius changes by 0.05 to 0.001, both along a
     cosine; until a first adversarial image is found, the radius is a little beyond where the linearised margin would be
     zero. In "l0", the number of changed entries (voxels times channels), the radius changes by at least one of them.
-    Ours: it starts at the nearest boundary as DeepFool sees it, to go for the nearest class.
+    Ours: it starts at the nearest boundary as DeepFool sees it, to go for the nearest class; in "l0" that is looked at.
 
     Args:
         norm: "linf", "l2", "l1" or "l0".
@@ -67,6 +67,11 @@ class FMN(MinimumNormGradientAttack):
         low, high = hunt.room(rows)
         longest = length(torch.maximum(high, -low), self.norm)
         noise = first_guess(hunt, CLASSES)
+        if self.norm == "l0":
+            # A few entries at the bounds are hard to leave: the guess is looked at, the walk starts at the clean image.
+            with torch.no_grad():
+                hunt.look(rows, 0, noise)
+            noise = torch.zeros_like(noise)
         radius = torch.full_like(longest, torch.inf)
         for step in range(self.steps):
             noise = noise.detach().requires_grad_()
@@ -77,10 +82,16 @@ class FMN(MinimumNormGradientAttack):
             radius = self._radius(hunt, step, radius, adversarial, noise, margin.detach(), gradient)
             radius = torch.minimum(radius, longest)
             noise = noise + scale * cosine(_FIRST_STEP, _LAST_STEP, step, self.steps) * unit(gradient)
-            # Clipped first: what a voxel at the bounds cannot use of the radius, the others can.
-            noise = to_ball(hunt.clip(rows, noise), radius, self.norm)
+            noise = self._inside(hunt, noise, radius)
         with torch.no_grad():
             hunt.look(rows, self.steps, noise)
+
+    def _inside(self, hunt: Hunt, noise: Tensor, radius: Tensor) -> Tensor:
+        if self.norm == "l0":
+            # The largest entries as they came, not as they are left by the bounds.
+            return hunt.clip(hunt.rows, to_ball(noise, radius, "l0"))
+        # Clipped first: what a voxel at the bounds cannot use of the radius, the others can.
+        return to_ball(hunt.clip(hunt.rows, noise), radius, self.norm)
 
     def _radius(
         self,
