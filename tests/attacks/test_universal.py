@@ -102,6 +102,16 @@ def test_a_bias_field_brightens_everything_where_that_helps():
     assert 0 < change.success < 1
 
 
+def test_a_step_follows_the_mean_gradient(lab):
+    victim, x, y = setting(lab, count=20)
+    assert len(y.unique()) > 1
+    leaf = x.clone().requires_grad_()
+    (gradients,) = torch.autograd.grad(CrossEntropy()(victim(leaf), y).sum(), leaf)
+    mean = gradients.mean(0)
+    change = Universal(Additive(2.0, "l2"), epochs=1, together=20, step_size=0.1).fit(victim, x, y)
+    torch.testing.assert_close(change.parameters["noise"][0], 0.2 * mean / mean.norm(), rtol=1e-4, atol=1e-6)
+
+
 def setting(lab, bounds=UNIT, channels=1, axes=2, count=60):
     victim = lab.curved_victim(channels=channels, bounds=bounds, axes=axes)
     x = lab.images_in(bounds, (count, channels, *[10, 9, 8][:axes]))
