@@ -75,7 +75,7 @@ class Questions:
 
     def _new_record(self, loss: Tensor, predictions: Tensor, wrong: Tensor) -> Record:
         identity = self.perturbation.identity(self.images)
-        return Record(self.images, identity, loss, predictions, wrong, forwards=0)
+        return Record(self.images, identity, loss, predictions, wrong, 0, self.victim.passes)
 
     def _fooled(self, rows: Tensor, logits: Tensor, margin: Tensor) -> Tensor:
         return ~self.victim.correct(logits, self.targets[rows])

@@ -84,7 +84,7 @@ class Hunt(Questions):
         images = ANY_IMAGE.apply(self.images[many], {"noise": noise.flatten(0, 1)}, self.victim.bounds)
         logits = self.victim(images)
         refuse_not_finite("logits", logits, step, self.ids[many])
-        self.record.forwards[rows] += count
+        self.record.forwards[rows] += count * self.victim.passes
         return ~self.victim.correct(logits, self.targets[many]).reshape(-1, count)
 
     def differentiated(self, rows: Tensor, step: int, gradients: Tensor, times: int = 1) -> Tensor:
@@ -99,7 +99,7 @@ class Hunt(Questions):
         Returns:
             `gradients`.
         """
-        self.record.backwards[rows] += times
+        self.record.backwards[rows] += times * self.victim.passes
         refuse_not_finite("the gradient", gradients, step, self.ids[rows])
         return gradients
 
@@ -159,7 +159,7 @@ class Hunt(Questions):
 
     def _new_record(self, loss: Tensor, predictions: Tensor, wrong: Tensor) -> Nearest:
         identity = ANY_IMAGE.identity(self.images)
-        return Nearest(self.images, identity, loss, predictions, wrong, forwards=0, norm=self.norm)
+        return Nearest(self.images, identity, loss, predictions, wrong, 0, self.victim.passes, norm=self.norm)
 
     def _fooled(self, rows: Tensor, logits: Tensor, margin: Tensor) -> Tensor:
         fooled = super()._fooled(rows, logits, margin)

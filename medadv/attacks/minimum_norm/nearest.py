@@ -20,6 +20,7 @@ class Nearest(Record):
         predictions: [N] of the clean images.
         wrong: bool [N], already wrong; these rows stay clean.
         forwards: passes already made per image.
+        passes: how many an answer of the victim takes.
         norm: "linf", "l2" or "l1", in which distances are measured.
     """
 
@@ -31,9 +32,10 @@ class Nearest(Record):
         predictions: Tensor,
         wrong: Tensor,
         forwards: int,
+        passes: int,
         norm: str,
     ) -> None:
-        super().__init__(images, parameters, loss, predictions, wrong, forwards)
+        super().__init__(images, parameters, loss, predictions, wrong, forwards, passes)
         self.loss = loss.clone()
         self.norm = norm
         self.clean = images
@@ -49,7 +51,7 @@ class Nearest(Record):
         predictions: Tensor,
         wrong: Tensor,
     ) -> None:
-        self.forwards[rows] += 1
+        self.forwards[rows] += self.passes
         images = images.detach()
         distance = length(images.double() - self.clean[rows].double(), self.norm)
         nearer = wrong & (distance < self.distance[rows])

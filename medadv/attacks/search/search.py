@@ -137,7 +137,8 @@ def maximise(
             loss = objective(logits, targets) - perturbation.penalty(images, identity)
         wrong = ~victim.correct(logits, targets)
         goals = goals_of(objective, logits, targets)
-        record = Record(images, identity, loss, victim.task.predict(logits), wrong, forwards=0 if known else 1)
+        passes = victim.passes
+        record = Record(images, identity, loss, victim.task.predict(logits), wrong, passes * (not known), passes)
         climb = Climb(search, perturbation, objective, victim, images, targets, ids, logits, goals, record)
         rows = (~wrong).nonzero().flatten()
         for restart in range(search.restarts):

@@ -39,7 +39,7 @@ def quadratic(weight):
     """Gradients of sum(weight view(x)^2) / 2, and of what they were asked."""
     asked = []
 
-    def slope(parameters, view):
+    def slope(parameters, view, sample):
         noise = parameters["noise"].detach().requires_grad_()
         value = (weight * view(noise) ** 2).sum() / 2
         asked.append(noise.detach())
