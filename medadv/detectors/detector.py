@@ -64,12 +64,12 @@ def threshold_at(scores: Tensor, false_positive_rate: float) -> float:
     Raises:
         TypeError, ValueError: an argument is not what it must be.
 
-    >>> threshold_at(torch.arange(100.0), 0.05)
-    94.0
+    >>> threshold_at(torch.arange(100.0), 0.29)
+    70.0
     """
     rate = _arguments.real(false_positive_rate, "false_positive_rate", at_least=0, below=1)
     if scores.ndim != 1 or len(scores) == 0 or not bool(torch.isfinite(scores).all()):
         raise ValueError(f"scores must be finite, one per image, got {list(scores.shape)}.")
-    # Less one part in 10^9, as 0.07 of 100 images are 7.000000000000001.
+    # One part in 10^9 more, as 0.29 of 100 images are 28.999999999999996.
     above = math.floor(rate * len(scores) * (1 + 1e-9))
     return float(scores.sort().values[len(scores) - 1 - above])

@@ -26,6 +26,7 @@ class GaussianDetector:
         threshold: the highest score that passes.
         unit: threshold less the median score of clean images, above 0.
 
+    >>> import torch
     >>> from torch import nn
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)).eval()
     >>> images = torch.rand(60, 1, 4, 4, generator=torch.Generator().manual_seed(0))

@@ -18,6 +18,7 @@ class BPDA(nn.Module):
 
     Args:
         function: from [N, ...] to a tensor, run on a copy and without gradient; it may leave torch (NumPy, Pillow).
+            What it returns is brought to the number type and device of the input.
         stand_in: differentiable, from the same input to the same shape, run for its gradient alone; None: the
             identity, the straight-through estimator (Bengio et al., "Estimating or propagating gradients through
             stochastic neurons", 2013), which needs a function that changes neither shape nor meaning of its input.

@@ -23,9 +23,9 @@ class HierarchicalFeatureConstraint:
 
     objective - weight sum_l |(h_l - mu_l) W_l|^2 / P_l, h_l the P_l features of layer l averaged over the voxels, mu_l
     and W_l W_l' mean and inverse covariance of the clean features of the class aimed at: Yao et al., "A hierarchical
-    feature constraint to camouflage medical adversarial attacks" (2021). One Gaussian per class and layer is ours, where
-    the authors' code has up to 64. The class aimed at is the goal of the objective; if it has none, the most likely
-    wrong class of the clean image (ours). It needs no more passes, and no knowledge of the detector. One class per image.
+    feature constraint to camouflage medical adversarial attacks" (2021). One Gaussian per class and layer is ours,
+    where the authors' code has up to 64. The class aimed at is the goal of the objective; if it has none, the most
+    likely wrong class of the clean image (ours). No more passes, no knowledge of the detector; one class per image.
 
     Args:
         densities: name of a layer and Gaussians of its clean features, for each layer.

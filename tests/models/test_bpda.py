@@ -59,12 +59,10 @@ def test_modules_inside_are_parts_of_the_model():
     pool = nn.MaxPool2d(3, 1, 1)
     layer = BPDA(pool)
     assert layer.function in list(layer.modules())
-    layer.eval()
+    net = nn.Sequential(layer, nn.Flatten(), nn.Linear(16, 2)).eval()
     pool.train()
     with pytest.raises(ValueError, match="its part '0.function' is in training mode"):
-        Victim(nn.Sequential(layer, nn.Flatten(), nn.Linear(16, 2).eval())).check(
-            torch.rand(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64)
-        )
+        Victim(net).check(torch.rand(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64))
 
 
 def test_half_precision_and_randomised_models():
