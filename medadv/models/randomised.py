@@ -113,7 +113,7 @@ class RandomisedVictim(Victim):
         return torch.stack(wrong).float().mean(dim=0)
 
     def __repr__(self) -> str:
-        return f"Randomised{super().__repr__()[:-1]}, draws={self.draws}, seed={self.seed})"
+        return f"{super().__repr__()[:-1]}, draws={self.draws}, seed={self.seed})"
 
     def _outputs(self, images: Tensor) -> Tensor:
         # Summed one by one, so that the sum does not depend on the number of images.

@@ -168,7 +168,7 @@ class Victim:
         return logits
 
     def __repr__(self) -> str:
-        return f"Victim({type(self.module).__name__}, task={self.task.name}, bounds={self.bounds})"
+        return f"{type(self).__name__}({type(self.module).__name__}, task={self.task.name}, bounds={self.bounds})"
 
     def _outputs(self, images: Tensor) -> Tensor:
         inputs = self._normalise(images).to(self.dtype)
