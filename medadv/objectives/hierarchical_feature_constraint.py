@@ -116,6 +116,9 @@ class HierarchicalFeatureConstraint:
 
     def _distance(self, targets: Tensor, situation: Situation) -> Tensor:
         """Mean squared distance of whitened features from the class aimed at, summed over the layers, [N] float64."""
+        count, classes = situation.clean_logits.shape[1], self.densities[0][1].classes
+        if count != classes:
+            raise ValueError(f"densities must be of the victim's {count} classes, got {classes}.")
         aims = goals_of(self.objective, situation.clean_logits, targets)
         if aims is None:
             aims = wrong_classes(situation.clean_logits, targets)[:, 0]

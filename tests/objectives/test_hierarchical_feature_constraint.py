@@ -9,6 +9,7 @@ from medadv.objectives import CrossEntropy, HierarchicalFeatureConstraint, Margi
 
 LOGITS = torch.tensor([[2.0, 0.5, 1.0], [0.5, 1.0, 0.7]])
 TARGETS = torch.tensor([0, 1])
+LABELS = torch.tensor([[1, 0, 1], [0, 0, 1]])
 # The most likely wrong class of each.
 AIMS = torch.tensor([2, 2])
 
@@ -113,9 +114,18 @@ def test_layers_are_those_of_all_that_is_wrapped():
         (lambda: HierarchicalFeatureConstraint(()), ValueError, "densities must hold at least one layer"),
         (lambda: HierarchicalFeatureConstraint(DENSITIES, weight=-1), ValueError, "weight must be at least 0"),
         (
-            lambda: HierarchicalFeatureConstraint(DENSITIES).at(LOGITS, TARGETS.unsqueeze(1), situation(features())),
+            lambda: HierarchicalFeatureConstraint(DENSITIES).at(
+                LOGITS, TARGETS.unsqueeze(1).expand(2, 3), situation(features())
+            ),
             ValueError,
             "needs one label per image",
+        ),
+        (
+            lambda: HierarchicalFeatureConstraint(DENSITIES).at(
+                LOGITS[:, :2], TARGETS, situation(features(), LOGITS[:, :2])
+            ),
+            ValueError,
+            "densities must be of the victim's 2 classes, got 3",
         ),
     ],
 )
