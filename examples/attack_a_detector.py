@@ -89,8 +89,13 @@ def main(arguments: list[str] | None = None) -> None:
     logits = guarded.clean_logits(images, targets)
     right = victim.correct(logits[:, :-1], targets)
     rejected = guarded.rejected(logits)
-    print(f"{len(images)} test images: accuracy {percent(right)}, rejected without attack {percent(rejected)}")
-    print(f"The {int(right.sum())} right ones under attack: answers wrong, of these detected, wrong in silence")
+    print(
+        f"{len(images)} test images: accuracy {percent(right)}, rejected without attack {percent(rejected)}", flush=True
+    )
+    print(
+        f"The {int(right.sum())} right ones under attack: answers wrong, of these detected, wrong in silence",
+        flush=True,
+    )
     for eps in options.eps:
         attack = PGD(eps / 255, steps=options.steps)
         for name, result in attacks(victim, guarded, training, images[right], targets[right], attack):

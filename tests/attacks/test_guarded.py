@@ -183,10 +183,8 @@ def test_goals():
 
 def test_with_stabilised_and_constrained_objectives_inside():
     victim, guarded, x, y = setting()
-    clean, labels = clean_images(200, 0)
-    hidden = HierarchicalFeatureConstraint.fit(
-        victim, ["left", "right"], clean, labels, Stabilised(Margin()), weight=0.1
-    )
+    clean, inner = clean_images(200, 0), Stabilised(Margin())
+    hidden = HierarchicalFeatureConstraint.fit(victim, ["left", "right"], *clean, inner, weight=0.1)
     result = PGD(0.3, steps=40, objective=Undetected(hidden))(guarded, x, y)
     assert result.success.any()
     assert set(result.backwards[result.success].tolist()) == set(result.step[result.success].tolist())

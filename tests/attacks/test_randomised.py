@@ -104,10 +104,10 @@ class Watched(Additive):
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_results_do_not_depend_on_batch_size_or_order(lab, name):
-    victim, x, y = setting(lab, 20)
+    victim, x, y = setting(lab, 12, draws=2)
     attack = ATTACKS[name](steps=1 if name == "fgsm" else 3).with_budget(MODERATE.get(name, 0.05))
     whole = attack(victim, x, y)
-    for rows in (*torch.arange(20).split(7), *torch.arange(20).split(1)[3:5], torch.arange(20).flip(0)):
+    for rows in (torch.arange(7), torch.tensor([3]), torch.arange(12).flip(0)):
         part = attack(victim, x[rows], y[rows], rows)
         for field in FIELDS:
             assert torch.equal(getattr(part, field), getattr(whole, field)[rows]), field
@@ -119,7 +119,7 @@ def test_other_attacks_run_on_the_draws_of_the_judge(lab, attack):
     whole = attack(victim, x, y)
     assert whole.success.any()
     assert torch.equal(lab.answers(victim, whole.images) != y, whole.success)
-    for rows in (*torch.arange(12).split(5), torch.arange(12).flip(0)):
+    for rows in (torch.arange(7), torch.tensor([3]), torch.arange(12).flip(0)):
         part = attack(victim, x[rows], y[rows], rows)
         for field in FIELDS:
             assert torch.equal(getattr(part, field), getattr(whole, field)[rows]), field

@@ -57,6 +57,19 @@ def test_plain_is_the_gradient_itself_and_asks_nothing():
     assert not asked
 
 
+def test_samples_are_averaged():
+    asked = []
+
+    def slope(parameters, view, sample):
+        asked.append(sample)
+        return {"noise": torch.full_like(parameters["noise"], 3.0 * sample)}
+
+    x = {"noise": torch.zeros(2, 1, 4, 4)}
+    found = Estimate(Gradient(samples=3, scales=2), {"noise": 1.0}, UNIT)(x, None, x["noise"], slope, draw(2))["noise"]
+    assert asked == [0, 0, 1, 1, 2, 2]
+    assert torch.equal(found, torch.full_like(found, 3.0))
+
+
 @pytest.mark.parametrize("low", [0.0, -0.5])
 def test_scales_average_over_darker_copies(low):
     weight = torch.rand(4, 4)
