@@ -28,7 +28,8 @@ class RandomisedVictim(Victim):
     Draw k seeds torch's generator with a number made of `seed` and k, and shows the module every image as a batch of
     one (through `torch.vmap`, or one after the other where the module does not allow it). So all images meet the same
     draws, and the answer to an image depends on no other image; torch's own generator is left as it was. Random numbers
-    from elsewhere (NumPy, `random`) are refused by `check`. Parts that are dropout may be in training mode.
+    from elsewhere (NumPy, `random`) are refused by `check`, which shows the first image twice more for that, uncounted.
+    Parts that are dropout may be in training mode.
 
     Args:
         module: the network, in ``eval()`` mode but for dropout, that draws from torch's generator.

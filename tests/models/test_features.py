@@ -75,3 +75,10 @@ class Pair(nn.Module):
 def test_wrong_layers(layer, error, words):
     with pytest.raises(error, match=words):
         Victim(Twice().eval()).look(images(), (layer,))
+
+
+def test_a_float64_part_before_one_that_works_in_place():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.ReLU(inplace=True)).double().eval()
+    _, features = Victim(net).look(images(), ("1",))
+    assert torch.equal(features["1"], net[:2](images().double()))
+    assert bool((features["1"] < 0).any())
