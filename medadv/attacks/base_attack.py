@@ -66,14 +66,14 @@ class BaseAttack(ABC):
         Args:
             victim, images, targets, ids: as in a call.
             clean_logits: [N, K] from `Victim.clean_logits`.
-            clean_forwards: how many passes to count for them in the result.
+            clean_forwards: how often to count them in the result.
 
         Returns:
             One row per image.
         """
         ids = checked_ids(ids, images)
         result = self._run(victim, images, targets, ids, clean_logits)
-        result.forwards.add_(clean_forwards)
+        result.forwards.add_(clean_forwards * victim.passes)
         return result
 
     @abstractmethod

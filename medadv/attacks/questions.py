@@ -8,7 +8,7 @@ from medadv.attacks.gradients import refuse_not_finite
 from medadv.attacks.record import Record
 from medadv.attacks.result import Result
 from medadv.models.victim import Victim
-from medadv.objectives import Margin
+from medadv.objectives import Margin, Objective, Undetected
 from medadv.perturbations import Parameters, Perturbation
 
 
@@ -27,6 +27,7 @@ class Questions:
     Attributes:
         rows: int64, the examples to be attacked; the others are wrong already.
         logits: [N, K] of the clean images.
+        margin: above 0 exactly where the victim is fooled.
         record: what was found; the best by its margin.
     """
 
@@ -47,9 +48,10 @@ class Questions:
         self.ids = ids
         self.goals = goals
         self.logits = clean_logits.detach().clone()
+        self.margin: Objective = Undetected() if victim.guarded else Margin()
         wrong = ~victim.correct(self.logits, targets)
         self.rows = (~wrong).nonzero().flatten()
-        loss = Margin()(self.logits, targets)
+        loss = self.margin(self.logits, targets)
         self.record = self._new_record(loss, victim.task.predict(self.logits), wrong)
 
     def ask(self, rows: Tensor, step: int, parameters: Parameters) -> tuple[Tensor, Tensor]:
@@ -67,7 +69,7 @@ class Questions:
         logits = self.victim(images)
         refuse_not_finite("logits", logits, step, self.ids[rows])
         answers = logits.detach()
-        margin = Margin()(answers, self.targets[rows])
+        margin = self.margin(answers, self.targets[rows])
         fooled = self._fooled(rows, answers, margin)
         self.record.see(rows, step, images, parameters, margin, self.victim.task.predict(answers), fooled)
         return logits, fooled
@@ -78,7 +80,7 @@ class Questions:
 
     def _new_record(self, loss: Tensor, predictions: Tensor, wrong: Tensor) -> Record:
         identity = self.perturbation.identity(self.images)
-        return Record(self.images, identity, loss, predictions, wrong, forwards=0)
+        return Record(self.images, identity, loss, predictions, wrong, 0, self.victim.passes)
 
     def _fooled(self, rows: Tensor, logits: Tensor, margin: Tensor) -> Tensor:
         if self.goals is not None:

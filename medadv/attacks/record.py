@@ -19,6 +19,7 @@ class Record:
         predictions: [N] of the clean images, or [N, K] where an image has several labels.
         wrong: bool [N], already wrong; these rows stay clean.
         forwards: passes already made per image.
+        passes: how many an answer of the victim takes.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Record:
         predictions: Tensor,
         wrong: Tensor,
         forwards: int,
+        passes: int = 1,
     ) -> None:
         count = torch.zeros(len(images), dtype=torch.int64, device=images.device)
         self.images = images.clone()
@@ -42,6 +44,7 @@ class Record:
         self.step = count - 1
         self.forwards = count + forwards
         self.backwards = count.clone()
+        self.passes = passes
 
     def see(
         self,
@@ -64,7 +67,7 @@ class Record:
             predictions: [M] int64, or [M, K] where an image has several labels.
             wrong: bool [M].
         """
-        self.forwards[rows] += 1
+        self.forwards[rows] += self.passes
         fooled = self.fooled[rows]
         better = (wrong & ~fooled) | ((wrong == fooled) & (loss.detach() > self.loss[rows]))
         self._keep(rows, better, images, parameters, loss, predictions)

@@ -34,17 +34,20 @@ class Result:
             the image with the highest objective seen, or the clean image where a minimum-norm attack found none.
             Already wrong: the clean image.
         status: [N] uint8, see `Status`. Where the objective has a goal (`medadv.objectives.Targeted`), success is that
-            answer alone, and any other wrong one counts as failed.
+            answer alone, and any other wrong one counts as failed. An image that a `medadv.detectors.GuardedVictim`
+            rejects is not wrong.
         parameters: the perturbation's parameters of `images`, each [N, ...] float32; identity where already wrong.
         loss: [N] float32, the objective less the penalty at `images`; the margin for attacks without an objective.
         distance: [N] float64, the budget used by `images`, in its own units (0, or a gain of 1, where already wrong).
         predictions: [N] int64, the victim's answer to `images`; [N, K] of 0 and 1 where its task is "multilabel".
+            A guarded victim answers K, or 1 in a last column, where it rejects an image.
         clean_predictions: the same, of the clean images.
         forwards: [N] int64, how often an image of this example was shown to the victim: 1 for the clean image (unless
             the caller brought its logits), then 1 per step, and 1 at the end of a restart that did not succeed. More
             where gradients are taken at other images too (`medadv.attacks.Gradient`), or where the objective asks for
             the answer to another image (`medadv.objectives.Stabilised`); black-box and minimum-norm attacks ask as
-            often as their docstrings say.
+            often as their docstrings say. Each answer of a `medadv.models.RandomisedVictim` counts as often as it
+            draws.
         backwards: [N] int64, how many gradients of this example's objective were taken: 1 per step, or 1 per step and
             rival class, more as above.
         step: [N] int64, number of steps after which the victim was first fooled, within its restart; -1 otherwise.

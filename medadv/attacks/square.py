@@ -16,7 +16,6 @@ from medadv.attacks.randomness import Draw
 from medadv.attacks.result import Result
 from medadv.attacks.square_moves import L2Squares, LinfSquares
 from medadv.models.victim import Victim
-from medadv.objectives import Margin
 from medadv.perturbations import Additive
 
 NORMS = ("linf", "l2")
@@ -105,7 +104,7 @@ class Square(BudgetedAttack):
         draw = Draw(self.seed, questions.ids[rows], 0)
         best = self.perturbation.project(questions.images[rows], {"noise": moves.first(draw)}, bounds)["noise"]
         logits, wrong = questions.ask(rows, 0, {"noise": best})
-        margin = Margin()(logits, questions.targets[rows])
+        margin = questions.margin(logits, questions.targets[rows])
         rows, best, margin = rows[~wrong], best[~wrong], margin[~wrong]
         for query in range(1, self.queries):
             if len(rows) == 0:
@@ -116,7 +115,7 @@ class Square(BudgetedAttack):
             noise = moves.next(best, numbers[:, number], self.share_at(query))
             noise = self.perturbation.project(questions.images[rows], {"noise": noise}, bounds)["noise"]
             logits, wrong = questions.ask(rows, query, {"noise": noise})
-            raised = Margin()(logits, questions.targets[rows])
+            raised = questions.margin(logits, questions.targets[rows])
             better = raised > margin
             best[better], margin[better] = noise[better], raised[better]
             if bool(wrong.any()):

@@ -52,7 +52,7 @@ def transfer(
     ids = checked_ids(ids, images)
     with torch.inference_mode(False), torch.no_grad():
         questions = Questions(attack.perturbation, victim, images, targets, ids, logits)
-        questions.record.forwards += 1
+        questions.record.forwards += victim.passes
         rows = questions.rows
         if len(rows) == 0:
             return questions.result()

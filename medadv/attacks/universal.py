@@ -158,7 +158,7 @@ class _Fit:
         self.logits = logits
         self.goals = goals_of(method.objective, logits, targets)
         self.rows = victim.correct(logits, targets).nonzero().flatten()
-        self.forwards = torch.ones_like(ids)
+        self.forwards = torch.full_like(ids, victim.passes)
         self.backwards = torch.zeros_like(ids)
 
     def run(self) -> tuple[Parameters, float]:
@@ -193,7 +193,7 @@ class _Fit:
         if not bool(going.any()):
             return parameters
         gradients = self._gradients(value[going].sum(), leaves, rows, step)
-        self.backwards[rows[going]] += 1
+        self.backwards[rows[going]] += self.victim.passes
         radii = self.method.perturbation.radii(self.victim.bounds)
         ahead = {
             name: values + length * radii[name] * direction(self.method.direction, gradients[name])
@@ -224,7 +224,7 @@ class _Fit:
         method, victim = self.method, self.victim
         changed = method.perturbation.apply(self.images[rows], parameters, victim.bounds)
         logits = victim(changed)
-        self.forwards[rows] += 1
+        self.forwards[rows] += self.victim.passes
         situation = Situation(
             clean=self.images[rows],
             images=changed.detach(),
@@ -241,7 +241,7 @@ class _Fit:
         return value, ~victim.correct(logits.detach(), self.targets[rows])
 
     def _ask(self, images: Tensor, rows: Tensor) -> Tensor:
-        self.forwards[rows] += 1
+        self.forwards[rows] += self.victim.passes
         with torch.no_grad():
             return self.victim(images.clamp(*self.victim.bounds))
 

@@ -6,17 +6,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from medadv.models.bpda import BPDA
     from medadv.models.checkpoint import UntrustedFile, load_weights
     from medadv.models.fingerprint import model_sha256
+    from medadv.models.randomised import RandomisedVictim
     from medadv.models.residual_network import ResidualNetwork
     from medadv.models.source import load_model
     from medadv.models.task import Binary, Multiclass, Multilabel, Task
     from medadv.models.victim import Victim
 
 _HOMES = {
+    "BPDA": "bpda",
     "Binary": "task",
     "Multiclass": "task",
     "Multilabel": "task",
+    "RandomisedVictim": "randomised",
     "ResidualNetwork": "residual_network",
     "Task": "task",
     "UntrustedFile": "checkpoint",
@@ -27,9 +31,11 @@ _HOMES = {
 }
 
 __all__ = [
+    "BPDA",
     "Binary",
     "Multiclass",
     "Multilabel",
+    "RandomisedVictim",
     "ResidualNetwork",
     "Task",
     "UntrustedFile",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from medadv import _arguments
+from medadv.models.features import Features, tapped
 from medadv.models.task import TASKS, Task
 
 _CHECK_BATCH = 64
@@ -68,6 +69,32 @@ class Victim:
         """Number type of the module's parameters, float32 if it has none."""
         return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
 
+    @property
+    def passes(self) -> int:
+        """How many passes of the module one answer takes: 1, or the number of draws of a `RandomisedVictim`."""
+        return 1
+
+    @property
+    def randomised(self) -> bool:
+        """Whether the module draws random numbers."""
+        return False
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a detector may reject images, see `medadv.detectors.GuardedVictim`."""
+        return False
+
+    def fresh(self, *key: int) -> Victim:
+        """The victim in another draw of its random numbers, if it has any.
+
+        Args:
+            key: whole numbers that name the draw.
+
+        Returns:
+            A victim whose answer takes one pass; this one where nothing is random.
+        """
+        return self
+
     def __call__(self, images: Tensor) -> Tensor:
         """Class logits of images; differentiable.
 
@@ -80,6 +107,23 @@ class Victim:
         logits = self.task.logits(self._outputs(images))
         self.num_classes = logits.shape[1]
         return logits
+
+    def look(self, images: Tensor, layers: Sequence[str]) -> tuple[Tensor, Features]:
+        """Class logits of images, and what parts of the module said on the way; one pass, differentiable.
+
+        Args:
+            images: [N, C, *S] float32, inside `bounds`.
+            layers: names of parts, see `medadv.models.features.tapped`.
+
+        Returns:
+            Logits [N, K] float32, and for each layer its channels averaged over the voxels, [N, P] float64.
+
+        Raises:
+            TypeError, ValueError: a layer that has no such features.
+        """
+        with tapped(self.module, layers) as features:
+            logits = self(images)
+        return logits, features
 
     def correct(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Whether the answers are right.
@@ -124,12 +168,15 @@ class Victim:
         return logits
 
     def __repr__(self) -> str:
-        return f"Victim({type(self.module).__name__}, task={self.task.name}, bounds={self.bounds})"
+        return f"{type(self).__name__}({type(self.module).__name__}, task={self.task.name}, bounds={self.bounds})"
 
     def _outputs(self, images: Tensor) -> Tensor:
         inputs = self._normalise(images).to(self.dtype)
         # A module that works in place (a first ReLU, say) must not reach the caller's images.
-        outputs = self.module(inputs.clone() if inputs is images else inputs)
+        return self._answer(inputs.clone() if inputs is images else inputs)
+
+    def _answer(self, inputs: Tensor) -> Tensor:
+        outputs = self.module(inputs)
         if not isinstance(outputs, Tensor):
             raise TypeError(f"the model must return one tensor of logits, got {type(outputs).__name__}.")
         return outputs
@@ -167,12 +214,16 @@ class Victim:
 
     def _check_module(self, images: Tensor) -> None:
         for name, part in self.module.named_modules():
-            if part.training:
+            if part.training and not self._may_train(part):
                 where = f"its part {name!r}" if name else "it"
                 raise ValueError(f"the model must be in eval() mode, but {where} is in training mode.")
         tensors = [*self.module.parameters(), *self.module.buffers()]
         if tensors and tensors[0].device != images.device:
             raise ValueError(f"images must be on the device of the model, {tensors[0].device}, got {images.device}.")
+
+    def _may_train(self, part: nn.Module) -> bool:
+        """Whether a part may be in training mode."""
+        return False
 
     def _try(self, images: Tensor) -> Tensor:
         with torch.no_grad():

@@ -2,10 +2,12 @@
 
 from medadv.objectives.cross_entropy import CrossEntropy
 from medadv.objectives.dlr import DLR, TargetedDLR
+from medadv.objectives.hierarchical_feature_constraint import HierarchicalFeatureConstraint
 from medadv.objectives.margin import Margin
 from medadv.objectives.objective import Objective, Situated, Situation
 from medadv.objectives.stabilised import Gaussian, Stabilised
 from medadv.objectives.targeted import Targeted
+from medadv.objectives.undetected import Undetected
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "cross-entropy": CrossEntropy,
@@ -21,6 +23,7 @@ __all__ = [
     "OBJECTIVES",
     "CrossEntropy",
     "Gaussian",
+    "HierarchicalFeatureConstraint",
     "Margin",
     "Objective",
     "Situated",
@@ -28,4 +31,5 @@ __all__ = [
     "Stabilised",
     "Targeted",
     "TargetedDLR",
+    "Undetected",
 ]

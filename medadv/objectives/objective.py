@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
+
+from medadv.models.features import Features
 
 
 class Objective(Protocol):
@@ -36,6 +38,7 @@ class Situation:
         clean_logits: [N, K], the victim's answer to `clean`.
         restart: number of the restart, from 0.
         ask: the victim's logits [N, K] of other images [N, C, *S], one pass, without gradient.
+        features: of the parts of the victim's module that the objective names, from the pass that gave the logits.
     """
 
     clean: Tensor
@@ -44,6 +47,7 @@ class Situation:
     clean_logits: Tensor
     restart: int
     ask: Callable[[Tensor], Tensor]
+    features: Features = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -73,3 +77,9 @@ def value_at(objective: Objective, logits: Tensor, targets: Tensor, situation: S
 def goals_of(objective: Objective, clean_logits: Tensor, targets: Tensor) -> Tensor | None:
     """The classes [N] that the images must be taken for; None where any wrong answer is a success."""
     return objective.goals(clean_logits, targets) if isinstance(objective, Situated) else None
+
+
+def layers_of(objective: Objective) -> tuple[str, ...]:
+    """The parts of the victim's module whose features an objective needs, its field or property `layers`."""
+    layers: tuple[str, ...] = getattr(objective, "layers", ())
+    return layers

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from medadv import _arguments, ops
 from medadv.objectives.cross_entropy import CrossEntropy
-from medadv.objectives.objective import Objective, Situation, goals_of, value_at
+from medadv.objectives.objective import Objective, Situation, goals_of, layers_of, value_at
 
 SMOOTHED = ("delta", "input", "step")
 
@@ -89,6 +89,11 @@ class Stabilised:
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", _arguments.real(self.weight, "weight", at_least=0))
         _arguments.choice(self.target, "target", SMOOTHED)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Those of the objective that is stabilised."""
+        return layers_of(self.objective)
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The objective alone.

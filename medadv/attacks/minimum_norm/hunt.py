@@ -91,7 +91,7 @@ class Hunt(Questions):
         images = ANY_IMAGE.apply(self.images[many], {"noise": noise.flatten(0, 1)}, self.victim.bounds)
         logits = self.victim(images)
         refuse_not_finite("logits", logits, step, self.ids[many])
-        self.record.forwards[rows] += count
+        self.record.forwards[rows] += count * self.victim.passes
         return ~self.victim.correct(logits, self.targets[many]).reshape(-1, count)
 
     def differentiated(self, rows: Tensor, step: int, gradients: Tensor, times: int = 1) -> Tensor:
@@ -106,7 +106,7 @@ class Hunt(Questions):
         Returns:
             `gradients`.
         """
-        self.record.backwards[rows] += times
+        self.record.backwards[rows] += times * self.victim.passes
         refuse_not_finite("the gradient", gradients, step, self.ids[rows])
         return gradients
 
@@ -166,7 +166,8 @@ class Hunt(Questions):
 
     def _new_record(self, loss: Tensor, predictions: Tensor, wrong: Tensor) -> Nearest:
         identity = self.perturbation.identity(self.images)
-        return Nearest(self.images, identity, loss, predictions, wrong, forwards=0, measure=self._distance)
+        passes = self.victim.passes
+        return Nearest(self.images, identity, loss, predictions, wrong, 0, passes, measure=self._distance)
 
     def _distance(self, rows: Tensor, images: Tensor, parameters: Parameters) -> Tensor:
         if self.norm == DISPLACEMENT:

@@ -79,3 +79,11 @@ class MinimumNormGradientAttack(MinimumNormAttack):
 
     def _needed(self, clean_logits: Tensor) -> Tensor:
         return self.kappa * clean_logits.abs().amax(dim=1).clamp_min(1)
+
+    def _run(self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor, clean_logits: Tensor) -> Result:
+        if victim.guarded:
+            raise ValueError(
+                f"{self.name} looks for the boundary of a classifier alone, got {victim!r}: a guarded victim is "
+                "attacked with Undetected() as the objective of PGD or APGD, or with Square or HopSkipJump."
+            )
+        return super()._run(victim, images, targets, ids, clean_logits)

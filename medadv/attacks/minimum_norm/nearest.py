@@ -21,6 +21,7 @@ class Nearest(Record):
         predictions: [N] of the clean images.
         wrong: bool [N], already wrong; these rows stay clean.
         forwards: passes already made per image.
+        passes: how many an answer of the victim takes.
         measure: the distance [M] float64 of changed images of the rows [M], from the images and their parameters.
     """
 
@@ -32,9 +33,10 @@ class Nearest(Record):
         predictions: Tensor,
         wrong: Tensor,
         forwards: int,
+        passes: int,
         measure: Callable[[Tensor, Tensor, Parameters], Tensor],
     ) -> None:
-        super().__init__(images, parameters, loss, predictions, wrong, forwards)
+        super().__init__(images, parameters, loss, predictions, wrong, forwards, passes)
         self.loss = loss.clone()
         self.measure = measure
         self.distance = torch.full_like(loss, torch.inf, dtype=torch.float64)
@@ -49,7 +51,7 @@ class Nearest(Record):
         predictions: Tensor,
         wrong: Tensor,
     ) -> None:
-        self.forwards[rows] += 1
+        self.forwards[rows] += self.passes
         distance = self.measure(rows, images.detach(), parameters)
         nearer = wrong & (distance < self.distance[rows])
         self.distance[rows[nearer]] = distance[nearer]

@@ -17,7 +17,7 @@ from medadv.attacks.search.ascent import Ascent
 from medadv.attacks.search.estimate import Estimate, Slope, View
 from medadv.attacks.search.sparse_ascent import SparseAscent
 from medadv.models.victim import Victim
-from medadv.objectives.objective import Objective, Situation, value_at
+from medadv.objectives.objective import Objective, Situation, layers_of, value_at
 from medadv.perturbations import Parameters, Perturbation
 from medadv.perturbations.perturbation import Bounds
 
@@ -76,14 +76,15 @@ class Climb:
         place = _Place(restart, 0, rows, self.images[rows], before=None)
         parameters = self._start(place, draw)
         steps = _Steps(search, self.perturbation, self.victim.bounds)
+        at_the_image = search.gradient.at_the_image(self.victim)
         for step in range(search.steps):
             place = replace(place, step=step)
             parameters = _leaves(parameters)
-            value, changed, wrong = self._look(place, parameters, search.gradient.at_the_image)
+            value, changed, wrong = self._look(place, parameters, at_the_image)
             going = ~wrong if search.stop_early else torch.ones_like(wrong)
             if not bool(going.any()):
                 return
-            own = self._gradients(place, value, going, parameters) if search.gradient.at_the_image else None
+            own = self._gradients(place, value, going, parameters) if at_the_image else None
             if not bool(going.all()):
                 place, value, changed = place.only(going), value[going], changed[going]
                 parameters = _only(parameters, going)
@@ -104,41 +105,45 @@ class Climb:
     def _look(self, place: _Place, parameters: Parameters, differentiable: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Show the images to the victim and write down what it says: the value raised, the images, who is fooled."""
         with torch.set_grad_enabled(differentiable):
-            value, changed, logits = self._value(place, parameters, _as_it_is)
+            value, changed, logits = self._value(place, parameters, _as_it_is, self.victim)
         changed, logits = changed.detach(), logits.detach()
         wrong = self._fooled(place, logits)
         predictions = self.victim.task.predict(logits)
         self.record.see(place.rows, place.step, changed, parameters, value, predictions, wrong)
         return value, changed, wrong
 
-    def _slope(self, place: _Place, parameters: Parameters, view: View) -> Parameters:
+    def _slope(self, place: _Place, parameters: Parameters, view: View, sample: int) -> Parameters:
         """The gradient elsewhere than at the image that was looked at."""
         parameters = _leaves(parameters)
-        value, _, _ = self._value(place, parameters, view)
+        victim = self.victim.fresh(self.search.seed, place.restart, place.step, sample)
+        value, _, _ = self._value(place, parameters, view, victim)
         self.record.forwards[place.rows] += 1
         return self._gradients(place, value, torch.ones_like(value, dtype=torch.bool), parameters)
 
-    def _value(self, place: _Place, parameters: Parameters, view: View) -> tuple[Tensor, Tensor, Tensor]:
+    def _value(
+        self, place: _Place, parameters: Parameters, view: View, victim: Victim
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The value that is raised, the changed images, and the victim's answer to their view."""
-        changed = self.perturbation.apply(place.images, parameters, self.victim.bounds)
-        logits = self.victim(view(changed))
+        changed = self.perturbation.apply(place.images, parameters, victim.bounds)
+        logits, features = victim.look(view(changed), layers_of(self.objective))
         situation = Situation(
             clean=place.images,
             images=changed.detach(),
             before=place.before,
             clean_logits=self.clean_logits[place.rows],
             restart=place.restart,
-            ask=partial(self._ask, place, view),
+            ask=partial(self._ask, place, view, victim),
+            features=features,
         )
         value = value_at(self.objective, logits, self.targets[place.rows], situation)
         value = value - self.perturbation.penalty(place.images, parameters)
         self._refuse_not_finite("the objective", value, place)
         return value, changed, logits
 
-    def _ask(self, place: _Place, view: View, images: Tensor) -> Tensor:
-        self.record.forwards[place.rows] += 1
+    def _ask(self, place: _Place, view: View, victim: Victim, images: Tensor) -> Tensor:
+        self.record.forwards[place.rows] += victim.passes
         with torch.no_grad():
-            return self.victim(view(images.clamp(*self.victim.bounds)))
+            return victim(view(images.clamp(*victim.bounds)))
 
     def _fooled(self, place: _Place, logits: Tensor) -> Tensor:
         if self.goals is None:

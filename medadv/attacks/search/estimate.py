@@ -15,8 +15,8 @@ from medadv.perturbations.perturbation import Bounds, Draw, Parameters
 View = Callable[[Tensor], Tensor]
 """What is done to an image before the victim sees it, [N, C, *S] to the same shape."""
 
-Slope = Callable[[Parameters, View], Parameters]
-"""The gradient of the objective at these parameters, seen so."""
+Slope = Callable[[Parameters, View, int], Parameters]
+"""The gradient of the objective at these parameters, seen so, in this draw of the victim's random numbers."""
 
 _RADIUS = 3.0  # of the Gaussian of TI-FGSM, in standard deviations
 
@@ -31,7 +31,7 @@ class Estimate:
 
     >>> import torch
     >>> estimate = Estimate(Gradient(scales=2), {"noise": 1.0}, (0.0, 1.0))
-    >>> def slope(parameters, view):
+    >>> def slope(parameters, view, sample):
     ...     return {"noise": view(parameters["noise"])}
     >>> images = torch.ones(1, 1, 1, 1)
     >>> estimate({"noise": images}, None, images, slope, draw=None)["noise"].flatten()
@@ -53,7 +53,7 @@ class Estimate:
             parameters: where it is wanted, [N, ...] each.
             own: the gradient there where it is known and part of the average, else None.
             images: [N, C, *S], only their shape matters.
-            slope: the gradient at other parameters, or of another view.
+            slope: the gradient at other parameters, of another view, or in another draw.
             draw: random numbers per example, the same number of them in every step.
 
         Returns:
@@ -89,11 +89,12 @@ class Estimate:
         self, parameters: Parameters, own: Parameters | None, images: Tensor, slope: Slope, draw: Draw
     ) -> Parameters:
         total: Parameters = {}
-        for number in range(self.gradient.scales):
-            view = partial(self._view, number=number, motion=self._motion(images, draw))
-            known = own if number == 0 else None
-            total = _sum(slope(parameters, view) if known is None else known, total)
-        return {name: values / self.gradient.scales for name, values in total.items()}
+        for sample in range(self.gradient.samples):
+            for number in range(self.gradient.scales):
+                view = partial(self._view, number=number, motion=self._motion(images, draw))
+                known = own if sample == number == 0 else None
+                total = _sum(slope(parameters, view, sample) if known is None else known, total)
+        return {name: values / (self.gradient.samples * self.gradient.scales) for name, values in total.items()}
 
     def _motion(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor] | None:
         return None if self.gradient.diversity is None else self.gradient.diversity.motion(images, draw)

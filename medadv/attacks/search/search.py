@@ -15,6 +15,7 @@ from medadv.attacks.search.climb import Climb
 from medadv.attacks.search.gradient import Gradient
 from medadv.models.victim import Victim
 from medadv.objectives.objective import Objective, goals_of
+from medadv.objectives.undetected import Undetected
 from medadv.perturbations import Perturbation
 
 
@@ -121,7 +122,8 @@ def maximise(
         One row per image.
 
     Raises:
-        ValueError: the objective or its gradient is not finite, or the model gives no gradient to its input.
+        ValueError: the objective or its gradient is not finite, or the model gives no gradient to its input; a guarded
+            victim and an objective that does not know of its detector, or the other way round.
 
     >>> from medadv.objectives import Margin
     >>> from medadv.perturbations import Additive
@@ -131,6 +133,7 @@ def maximise(
     >>> maximise(Search(steps=3), Additive(1.0), Margin(), Victim(net), images, targets, torch.arange(3)).success.shape
     torch.Size([3])
     """
+    _refuse_one_without_the_other(objective, victim)
     with torch.inference_mode(False), torch.enable_grad():
         images = images.detach()
         identity = perturbation.identity(images)
@@ -140,7 +143,8 @@ def maximise(
             loss = objective(logits, targets) - perturbation.penalty(images, identity)
         wrong = ~victim.correct(logits, targets)
         goals = goals_of(objective, logits, targets)
-        record = Record(images, identity, loss, victim.task.predict(logits), wrong, forwards=0 if known else 1)
+        passes = victim.passes
+        record = Record(images, identity, loss, victim.task.predict(logits), wrong, passes * (not known), passes)
         climb = Climb(search, perturbation, objective, victim, images, targets, ids, logits, goals, record)
         rows = (~wrong).nonzero().flatten()
         for restart in range(search.restarts):
@@ -150,3 +154,13 @@ def maximise(
             if search.stop_early:
                 rows = rows[~record.fooled[rows]]
         return record.result(perturbation.distance(images, record.parameters, victim.bounds))
+
+
+def _refuse_one_without_the_other(objective: Objective, victim: Victim) -> None:
+    if victim.guarded and not isinstance(objective, Undetected):
+        raise ValueError(
+            f"objective must be Undetected(...) for {victim!r}, got {objective!r}, which ignores the detector; what "
+            "such an attack does to it is told by transfer(attack, victim without detector, guarded victim, ...)."
+        )
+    if isinstance(objective, Undetected) and not victim.guarded:
+        raise ValueError(f"objective must not be Undetected(...) for a victim without a detector, got {victim!r}.")

@@ -39,7 +39,7 @@ def quadratic(weight):
     """Gradients of sum(weight view(x)^2) / 2, and of what they were asked."""
     asked = []
 
-    def slope(parameters, view):
+    def slope(parameters, view, sample):
         noise = parameters["noise"].detach().requires_grad_()
         value = (weight * view(noise) ** 2).sum() / 2
         asked.append(noise.detach())
@@ -55,6 +55,19 @@ def test_plain_is_the_gradient_itself_and_asks_nothing():
     found = estimate(gradient, gradient, gradient["noise"], slope, draw())
     assert torch.equal(found["noise"], gradient["noise"])
     assert not asked
+
+
+def test_samples_are_averaged():
+    asked = []
+
+    def slope(parameters, view, sample):
+        asked.append(sample)
+        return {"noise": torch.full_like(parameters["noise"], 3.0 * sample)}
+
+    x = {"noise": torch.zeros(2, 1, 4, 4)}
+    found = Estimate(Gradient(samples=3, scales=2), {"noise": 1.0}, UNIT)(x, None, x["noise"], slope, draw(2))["noise"]
+    assert asked == [0, 0, 1, 1, 2, 2]
+    assert torch.equal(found, torch.full_like(found, 3.0))
 
 
 @pytest.mark.parametrize("low", [0.0, -0.5])
