@@ -71,7 +71,10 @@ def planted_weakness(probes: Sequence[Probe], found: Sequence[BlackBox], sample:
             f"{len(box.rows)} images, the attack finds it in {broken}"
         )
     if counted == 0:
-        return not_run("No search without gradients changed the answer to any image, so there was nothing to plant.")
+        return not_run(
+            "No weakness could be planted: no change that a search without gradients found brings an answer nearer to "
+            "a wrong one, twice in the same way."
+        )
     return judged(passed, joined(parts))
 
 

@@ -21,7 +21,7 @@ from medadv.sweep.search_trace import Trace, trace
 
 _WITHOUT_GRADIENT = 0.1  # of the gradients of an image
 _FEWEST_STEPS = 4  # that show whether an attack has come to an end
-_STRAIGHT = math.radians(160)
+_STRAIGHT = math.radians(170)
 _NEAR = 0.01  # of the budget
 _DRAWS = 4
 _UNSTABLE = 0.1  # of the margin of the clean image
@@ -107,7 +107,7 @@ def still_rising(way: Trace) -> Tensor:
         way: of the attack.
 
     Returns:
-        bool [M]; true above 160 degrees.
+        bool [M]; true above 170 degrees.
     """
     if len(way.margins) - 1 < _FEWEST_STEPS:
         return torch.zeros_like(way.margins[0], dtype=torch.bool)

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medadv.attacks import Attack
-from medadv.objectives import DLR, Margin, TargetedDLR
+from medadv.objectives import DLR, Margin, Objective, TargetedDLR
 from medadv.objectives.objective import goals_of
 from medadv.sweep.plan import Curve
 from medadv.sweep.sample import Finding, Sample, joined, judged
 
 _FEWEST_CLASSES = {DLR: 3, TargetedDLR: 4}
-_TWO = 2
 
 
 def suits_the_classes(curves: Sequence[Curve], sample: Sample) -> Finding:
@@ -35,38 +33,43 @@ def suits_the_classes(curves: Sequence[Curve], sample: Sample) -> Finding:
     parts = []
     passed = True
     for curve in curves:
-        led = int(_leads_to_a_wrong_answer(curve.attack, sample).sum())
-        one_goal = goals_of(curve.attack.objective, sample.logits, sample.targets) is not None
-        narrow = one_goal and sample.logits.shape[1] > _TWO
+        objective = curve.attack.objective
+        led = int(_leads_to_a_wrong_answer(objective, sample).sum())
+        narrow = _one_of_several(objective, sample)
         passed = passed and led == len(sample) and not narrow
         parts.append(
-            f"{curve.attack.name}: {curve.attack.objective} leads to a wrong answer in {led} of {len(sample)} images "
-            f"with {sample.logits.shape[1]} {_outputs(sample)}{_remark(curve.attack, sample, narrow)}"
+            f"{curve.attack.name}: {type(objective).__name__} leads to a wrong answer in {led} of {len(sample)} "
+            f"images, with {_outputs(sample)}{', but counts only one goal as a success' if narrow else ''}"
+            f"{_stand_in(objective, sample)}"
         )
     return judged(passed, joined(parts))
 
 
-def _leads_to_a_wrong_answer(attack: Attack, sample: Sample) -> Tensor:
+def _leads_to_a_wrong_answer(objective: Objective, sample: Sample) -> Tensor:
     largest = sample.logits.abs().amax(dim=1, keepdim=True)
     logits = (sample.logits / torch.where(largest > 0, largest, torch.ones_like(largest))).detach().requires_grad_()
     with torch.enable_grad():
-        value = attack.objective(logits, sample.targets).sum()
-        margin = Margin()(logits, sample.targets).sum()
+        value = objective(logits, sample.targets)
         if not value.requires_grad:
             return torch.zeros_like(sample.ids, dtype=torch.bool)
-        (uphill,) = torch.autograd.grad(value, logits)
-        (wanted,) = torch.autograd.grad(margin, logits)
+        (uphill,) = torch.autograd.grad(value.sum(), logits)
+        (wanted,) = torch.autograd.grad(Margin()(logits, sample.targets).sum(), logits)
     return (uphill * wanted).sum(dim=1) > 0
 
 
+def _one_of_several(objective: Objective, sample: Sample) -> bool:
+    """Whether only one of several wrong answers is a success."""
+    wrong_answers = sample.logits.shape[1] - 1
+    return wrong_answers > 1 and goals_of(objective, sample.logits, sample.targets) is not None
+
+
 def _outputs(sample: Sample) -> str:
-    return "labels" if sample.targets.ndim == _TWO else "classes"
+    return f"{sample.logits.shape[1]} {'classes' if sample.targets.ndim == 1 else 'labels'}"
 
 
-def _remark(attack: Attack, sample: Sample, narrow: bool) -> str:
-    if narrow:
-        return ", but counts only its goal as a success"
-    fewest = _FEWEST_CLASSES.get(type(attack.objective), 0)
-    if sample.targets.ndim == 1 and sample.logits.shape[1] >= fewest:
+def _stand_in(objective: Objective, sample: Sample) -> str:
+    """A word on a ratio of logits that has too few of them, and is the margin, or the nearest ratio, instead."""
+    fewest = _FEWEST_CLASSES.get(type(objective), 0)
+    if fewest == 0 or (sample.targets.ndim == 1 and sample.logits.shape[1] >= fewest):
         return ""
-    return f" (its ratio needs {fewest} classes; here it is the nearest that there is)" if fewest else ""
+    return f" (its ratio needs {fewest} classes and is replaced)"
