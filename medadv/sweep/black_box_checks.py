@@ -14,8 +14,8 @@ from medadv.sweep.planted import PlantedVictim
 from medadv.sweep.sample import TOLERANCE, Finding, Probe, Sample, joined, judged, not_run
 
 _BEYOND = 0.002  # of the sample, as AutoAttack's flag: the least that makes a black-box attack the stronger one
-# Of the way of the margin from the clean image to the best that the black box found: room for rounding.
-_PLANTED_AT = 0.95
+# Of the way of the margin from the clean image to the best that the black box found.
+_PLANTED_AT = 0.8
 
 
 def no_black_box_stronger(probes: Sequence[Probe], found: Sequence[BlackBox], sample: Sample) -> Finding:
@@ -46,7 +46,7 @@ def planted_weakness(probes: Sequence[Probe], found: Sequence[BlackBox], sample:
     """C16: an attack must break a network with a weakness that is known to be there.
 
     The network is the user's own, but each image's answer turns wrong nearer to the clean image or further away: where
-    the margin has come 95 % of the way to the best that a search without gradients found in the budget. So each image
+    the margin has come 80 % of the way to the best that a search without gradients found in the budget. So each image
     has a change in the budget that breaks it, not every change does, and an attack that follows a gradient which leads
     somewhere finds one. After the active tests of Zimmermann et al., "Increasing confidence in adversarial robustness
     evaluations" (2022), which train a new last layer for each image; moving the threshold is ours.
@@ -57,7 +57,7 @@ def planted_weakness(probes: Sequence[Probe], found: Sequence[BlackBox], sample:
         sample: the images.
 
     Returns:
-        Passed where each attack breaks at least 95 % of the images.
+        Passed where each attack misses at most 5 % of the sample.
     """
     parts = []
     passed = True
@@ -65,7 +65,7 @@ def planted_weakness(probes: Sequence[Probe], found: Sequence[BlackBox], sample:
     for each, box in zip(probes, found, strict=True):
         planted, broken = _planted(each, box, sample)
         counted += planted
-        passed = passed and planted - broken <= TOLERANCE * planted
+        passed = passed and planted - broken <= TOLERANCE * len(sample)
         parts.append(
             f"{each}: where {box.title} with {QUERIES} queries shows a weakness to plant, in {planted} of "
             f"{len(box.rows)} images, the attack finds it in {broken}"
