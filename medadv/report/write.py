@@ -18,7 +18,7 @@ from medadv.report.results import Check, Rate, Results, Series, read_results
 from medadv.sweep.store import Receipt, Store
 
 # A failure of one of these makes the robust accuracy itself untrustworthy, not only less complete.
-_DECISIVE_CHECKS = {"C2", "C3", "C6", "C7", "C9", "C12", "C14", "C15"}
+_DECISIVE_CHECKS = {"C2", "C3", "C5", "C6", "C7", "C9", "C12", "C14", "C15", "C17"}
 
 
 def write_report(store: Store, path: str | os.PathLike[str]) -> Path:
@@ -59,6 +59,7 @@ def _render(store: Store) -> str:
         number=wording.percent_number,
         count=wording.count,
         mean=wording.mean_count,
+        advice=wording.advice,
     )
     template = environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
     results = read_results(store)
