@@ -46,9 +46,9 @@ def probe(curve: Curve, store: Store, sample: Sample) -> Probe:
     Returns:
         The budget where the share of right images that withstand is nearest to a half, and the result there.
     """
-    points = [point for point in read_points(store) if point.attack == curve.attack.name]
+    points = [point for point in read_points(store) if point.attack == curve.label]
     nearest = min(points, key=lambda point: abs(point.robust / max(point.correct, 1) - 0.5))
-    attack = curve.attack.with_budget(nearest.budget)
+    attack = next(each for each in curve.gradient_attacks if each.budget == nearest.budget)
     return Probe(attack, sample.attack(attack))
 
 
@@ -114,12 +114,13 @@ def within_budget(probes: Sequence[Probe], evaluation: Evaluation, store: Store,
         Passed where every image keeps its budget and the bounds.
     """
     bounds = evaluation.victim.bounds
-    attacks = {(attack.name, attack.budget): attack for curve in evaluation.curves for attack in curve.attacks}
+    limits = [(curve.label, each) for curve in evaluation.curves for each in curve.attacks or curve.limits]
+    attacks = {(label, each.budget): each for label, each in limits}
     measured = outside = 0
     for receipt in store.receipts("attack"):
-        attack = attacks[receipt.unit.fields["attack"], receipt.unit.fields["budget"]]
+        attack = attacks.get((receipt.unit.fields["attack"], receipt.unit.fields["budget"]))
         panels = store.artifacts(receipt.unit.id)
-        if panels and shows_in_images(attack):
+        if panels and attack is not None and shows_in_images(attack):
             outside += int(violations(attack, panels["clean"], panels["adversarial"], bounds).sum())
             measured += len(panels["examples"])
     for each in probes:

@@ -72,7 +72,7 @@ def gradients(curves: Sequence[Curve], sample: Sample) -> Finding:
     parts = []
     alive = True
     for curve in curves:
-        sizes = gradient_sizes(curve.attacks[-1], sample)
+        sizes = gradient_sizes(curve.gradient_attacks[-1], sample)
         good = int((torch.isfinite(sizes) & (sizes > 0)).sum())
         alive = alive and good == len(sample)
         parts.append(f"{curve.attack.name}: {good} of {len(sample)} images have a gradient other than zero")
@@ -117,7 +117,7 @@ def without_limit(curves: Sequence[Curve], sample: Sample) -> Finding:
     Returns:
         Passed where at most 5 % of the images are still right.
     """
-    given = curves[0].attack
+    given = curves[0].gradient_attacks[-1]
     steps = max(given.steps, _STEPS_WITHOUT_LIMIT)
     attack = replace(PGD(eps=1.0, steps=steps, seed=sample.seed), objective=given.objective)
     left = int(sample.attack(attack).robust.sum())

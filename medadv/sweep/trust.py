@@ -87,6 +87,8 @@ def run_checks(
 
 def _jobs(evaluation: Evaluation, store: Store, sample: Sample | None) -> dict[str, Callable[[], Finding]]:
     reasons = {**_NOT_RUN, **({} if sample else dict.fromkeys(_ON_THE_SAMPLE, _NO_SAMPLE))}
+    if sample and not any(curve.gradient_attacks for curve in evaluation.curves):
+        reasons |= dict.fromkeys(_OF_GRADIENT_ATTACKS, _NO_GRADIENT_ATTACK)
     jobs: dict[str, Callable[[], Finding]] = {
         "C1": lambda: model_checks.logits(evaluation.logits),
         "C8": lambda: result_checks.falling(store),
@@ -103,27 +105,28 @@ def _jobs(evaluation: Evaluation, store: Store, sample: Sample | None) -> dict[s
 
 def _on_the_sample(evaluation: Evaluation, store: Store, sample: Sample) -> dict[str, Callable[[], Finding]]:
     probes: list[Probe] = []
+    curves = [curve for curve in evaluation.curves if curve.gradient_attacks]
 
     def probed() -> list[Probe]:
         if not probes:
-            probes.extend(attack_checks.probe(curve, store, sample) for curve in evaluation.curves)
+            probes.extend(attack_checks.probe(curve, store, sample) for curve in curves)
         return probes
 
     return {
         "C2": lambda: model_checks.deterministic(sample),
-        "C3": lambda: model_checks.gradients(evaluation.curves, sample),
+        "C3": lambda: model_checks.gradients(curves, sample),
         "C7": lambda: attack_checks.single_step(probed(), sample),
         "C9": lambda: attack_checks.converged(probed(), sample),
         "C12": lambda: attack_checks.within_budget(probed(), evaluation, store, sample),
         "C13": lambda: attack_checks.verified_again(probed(), sample),
         "C14": lambda: attack_checks.noise_floor(probed(), sample),
-        "C15": lambda: model_checks.without_limit(evaluation.curves, sample),
+        "C15": lambda: model_checks.without_limit(curves, sample),
     }
 
 
 def _sample(evaluation: Evaluation) -> Sample | None:
     correct = evaluation.victim.correct(evaluation.logits, evaluation.targets).cpu().numpy()
-    examples = spread(np.flatnonzero(correct), SAMPLE)
+    examples = spread(np.flatnonzero(correct), min(SAMPLE, evaluation.batch_size))
     if len(examples) == 0:
         return None
     ids = torch.from_numpy(examples).to(evaluation.device)
@@ -150,6 +153,8 @@ def spread(numbers: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 _ON_THE_SAMPLE = ("C2", "C3", "C7", "C9", "C12", "C13", "C14", "C15")
+_OF_GRADIENT_ATTACKS = ("C3", "C7", "C9", "C13", "C14", "C15")
+_NO_GRADIENT_ATTACK = "No attack that follows gradients of the model within a budget was run."
 _NO_SAMPLE = "The model gets no image right, so there is nothing to attack."
 _NOT_RUN = {
     "C4": "Whether the model runs an optimisation of its own while it answers is not looked into.",
