@@ -10,13 +10,15 @@ from medadv.cli.errors import InputError
 
 Bounds = tuple[float, float]
 
-# Radii of noise by its norm, as fractions of the intensity range; other budgets by the field of the attack.
-_RADII: dict[str, tuple[float, ...]] = {
+# Of changes by their norm or measure, and of other budgets by the field of the attack.
+_BY_MEASURE: dict[str, tuple[float, ...]] = {
     "linf": (1 / 255, 2 / 255, 4 / 255, 8 / 255),
     "l2": (0.25, 0.5, 1.0, 2.0),
     "l1": (4.0, 8.0, 16.0, 32.0),
+    "l0": (1.0, 5.0, 10.0, 50.0),
+    "displacement": (0.5, 1.0, 2.0, 4.0),
 }
-_DEFAULTS: dict[str, tuple[float, ...]] = {
+_BY_FIELD: dict[str, tuple[float, ...]] = {
     "gain": (1.1, 1.2, 1.3, 1.5),
     "displacement": (0.5, 1.0, 2.0, 4.0),
     "strength": (0.25, 0.5, 0.75, 1.0),
@@ -26,26 +28,26 @@ _DEFAULTS: dict[str, tuple[float, ...]] = {
 # Voxels that move on their own break a model at smaller displacements than smooth motion.
 _OF_ONE_ATTACK = {"flow": (0.25, 0.5, 1.0, 2.0)}
 
-UNITS = {
-    "eps": "fraction of the intensity range",
+_RADII = {"linf": "L-infinity", "l2": "L2", "l1": "L1"}
+_UNITS = {
+    "l0": "number of changed entries",
     "gain": "largest factor on the intensity",
-    "displacement": "voxels",
+    "displacement": "largest displacement in voxels",
     "strength": "share of every limit",
     "gamma": "largest gamma",
-    "step": "1/255 of the intensity range",
+    "step": "largest step, 1/255 of the intensity range",
 }
 
 
 def unit_of(entry: Entry) -> str:
-    """In what the budget of an attack is counted.
+    """In what the budget of an attack, or the change that it makes small, is counted.
 
     >>> from medadv.cli.catalogue import catalogue
     >>> unit_of(catalogue()["pgd"]), unit_of(catalogue()["ddn"])
-    ('L-infinity, fraction of the intensity range', 'L2, fraction of the intensity range')
+    ('L-infinity norm, fraction of the intensity range', 'L2 norm, fraction of the intensity range')
     """
-    words = UNITS.get(entry.budget_field or "eps", entry.budget_field or "")
-    norm = {"linf": "L-infinity, ", "l2": "L2, ", "l1": "L1, ", "l0": "L0, "}.get(entry.norm, "")
-    return norm + words if entry.budget_field in ("eps", None) else words
+    word = entry.norm if entry.budget_field in ("eps", None) else entry.budget_field
+    return f"{_RADII[word]} norm, fraction of the intensity range" if word in _RADII else _UNITS.get(word, word)
 
 
 def default_budgets(name: str, budget_field: str | None, norm: str) -> tuple[float, ...]:
@@ -53,15 +55,15 @@ def default_budgets(name: str, budget_field: str | None, norm: str) -> tuple[flo
 
     Args:
         name: of the attack.
-        budget_field: the field that is its budget; None where it looks for the smallest noise.
-        norm: of its noise.
+        budget_field: the field that is its budget; None where it looks for the smallest change.
+        norm: in what its change is measured.
 
     >>> default_budgets("pgd", "eps", "l2")
     (0.25, 0.5, 1.0, 2.0)
     """
     if name in _OF_ONE_ATTACK:
         return _OF_ONE_ATTACK[name]
-    return _RADII.get(norm, ()) if budget_field in ("eps", None) else _DEFAULTS.get(budget_field, ())
+    return _BY_MEASURE.get(norm, ()) if budget_field in ("eps", None) else _BY_FIELD.get(budget_field, ())
 
 
 def parse_budgets(
@@ -132,7 +134,7 @@ def _parse(choice: AttackChoice, value: str, text: str, bounds: Bounds | None) -
         raise InputError(f"--budget {text}: {value!r} is not a number or a fraction such as 4/255") from None
     if digits == value:
         return number
-    if choice.entry.budget_field not in ("eps", None):
+    if choice.entry.budget_field not in ("eps", None) or choice.norm not in _RADII:
         raise InputError(f"--budget {text}: a budget of {choice.name} is not in HU, but: {unit_of(choice.entry)}")
     if bounds is None:
         raise InputError(f"--budget {text}: HU need the range of the images, as in --bounds -1024 3071")

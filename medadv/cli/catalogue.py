@@ -27,6 +27,7 @@ class Entry:
         class_name: in Python.
         line: what it is, the first sentence of its class.
         budget_field: the field that is its budget; None where it looks for the smallest change.
+        measure: in what the smallest change is measured; "" where it has a budget, or an option "norm".
         options: field to the source text of its default.
     """
 
@@ -34,12 +35,13 @@ class Entry:
     class_name: str
     line: str
     budget_field: str | None
+    measure: str = ""
     options: dict[str, str] = field(default_factory=dict)
 
     @property
     def norm(self) -> str:
-        """The norm that its noise is measured in by default; of those without a choice it is "l2"."""
-        return self.options.get("norm", "'l2'").strip("'\"")
+        """In what its change is measured by default; "" where neither a norm nor a measure says it."""
+        return self.measure or self.options.get("norm", "").strip("'\"")
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def known(name: str, given: str) -> Entry:
 def _entry(class_name: str, found: _Class) -> Entry:
     budget_field = found.texts.get("budget_field")
     options = {name: text for name, text in found.fields.items() if name not in {budget_field, *_NOT_OPTIONS}}
-    return Entry(found.texts["name"], class_name, found.line, budget_field, options)
+    return Entry(found.texts["name"], class_name, found.line, budget_field, found.texts.get("measure", ""), options)
 
 
 @cache
@@ -129,6 +131,8 @@ def _read_class(module: str, name: str) -> _Class:
         texts |= above.texts
         fields |= above.fields
     for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "measure":
+            texts["measure"] = _returned(tree, item)
         if not isinstance(item, ast.AnnAssign):
             continue
         label = ast.unparse(item.target)
@@ -148,6 +152,13 @@ def _default(module: ast.Module, value: ast.expr | None) -> str:
         return "" if value is None else ast.unparse(value)
     given = {str(word.arg): word.value for word in value.keywords}
     return _default(module, given["default"]) if "default" in given else f"{ast.unparse(given['default_factory'])}()"
+
+
+def _returned(module: ast.Module, function: ast.FunctionDef) -> str:
+    """The text that a function returns, if it returns a constant; else ""."""
+    last = function.body[-1]
+    text = _default(module, last.value) if isinstance(last, ast.Return) else ""
+    return text.strip("'") if text.startswith("'") else ""
 
 
 def _constant(module: ast.Module, name: str) -> str:

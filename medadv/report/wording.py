@@ -59,10 +59,12 @@ class Wording:
         >>> wording_of("pgd", {"norm": "linf"}, scale=4095).budget_in_full(10 / 4095)
         '10 of the 4095 units of the intensity range'
         """
-        norm = f" ({_NORMS[self.norm]} norm)" if self.norm in ("l2", "l1") else ""
+        width = "1" if self.scale == 1 else f"{self.scale:g} units"
+        if self.norm in ("l2", "l1"):
+            return f"an {_NORMS[self.norm]} norm of {self.budget(value)} (the intensity range is {width})"
         if self.unit == "fraction" and self.scale != 1:
-            return f"{self.budget(value)} of the {self.scale:g} units of the intensity range{norm}"
-        return _UNITS[self.unit].full(value) + norm
+            return f"{self.budget(value)} of the {width} of the intensity range"
+        return _UNITS[self.unit].full(value)
 
     def largest_change(self, budget: float) -> float:
         """The largest value that the budget allows in the "change" panel; 0 where it sets none per pixel."""
@@ -109,20 +111,23 @@ def wording_of(
     norm = norm or configuration.get("norm") or ("linf" if name == "pgd" else None)
     if norm in _NORMS and (budget_field in ("eps", None) or name == "pgd"):
         counted = "fraction of the intensity range" if scale == 1 else "units of the intensity range"
-        what = "length of the smallest change found" if budget_field is None else "noise budget"
+        counted = "changed entries" if norm == "l0" else counted
+        what = "smallest change" if budget_field is None else "noise budget"
         radius = f"{_NORMS[norm]} norm" if budget_field is None else f"{_NORMS[norm]} radius"
         return Wording(
             f"{made_on}{title} ({_NORMS[norm]})",
             f"{made_on.lower()}{title} noise",
             f"{what}, {radius}, {counted}",
-            "fraction",
+            "number" if norm == "l0" else "fraction",
             norm=norm,
             scale=scale,
         )
     known = _WORDINGS.get(name)
     if known is None:
-        unit = _UNIT_OF_FIELD.get(budget_field or "", "number")
-        known = Wording(title, f"the attack {name}", budget_field or "budget", unit)
+        # What is made small is named like the budget of other attacks, such as "displacement".
+        counted = budget_field or norm or "budget"
+        axis = f"smallest change, {counted}" if budget_field is None else counted
+        known = Wording(title, f"the attack {name}", axis, _UNIT_OF_FIELD.get(counted, "number"))
     plain = replace(known, scale=scale if known.change == "difference" else 1.0)
     return replace(plain, title=made_on + known.title, subject=made_on.lower() + known.subject) if made_on else plain
 
@@ -229,7 +234,7 @@ _UNITS = {
     "levels": _Unit(0.0, lambda v: f"{v:.3g}/255", lambda v: f"steps of {v:.3g}/255 of the intensity range"),
 }
 
-_NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1"}
+_NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
 
 _TITLES = {
     "pgd": "PGD",
@@ -250,6 +255,7 @@ _TITLES = {
     "fmn": "FMN",
     "fab": "FAB",
     "hop-skip-jump": "HopSkipJump",
+    "adef": "ADef",
 }
 
 _UNIT_OF_FIELD = {

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks import Attack, BudgetedAttack, MinimumNormAttack, RandomNoise, Result, transferred
+from medadv.attacks import APGD, Attack, AutoAttack, BudgetedAttack, MinimumNormAttack, RandomNoise, Result, transferred
 from medadv.models import Victim, model_sha256
 
 _NORMS = ("linf", "l2", "l1")
@@ -134,6 +134,10 @@ class Curve:
     def shortest(self) -> BudgetedAttack | MinimumNormAttack:
         """The attack, at the largest budget, that makes one step."""
         attack = self.attacks[-1] if self.attacks else self.attack
+        if isinstance(attack, AutoAttack):
+            attack = APGD(
+                attack.eps, attack.norm
+            )  # the first of its members, which also says whether there are gradients
         changes: dict[str, Any] = {item.name: 1 for item in fields(attack) if item.name in _LENGTHS}
         if isinstance(attack, Attack):
             changes["stop_early"] = False

@@ -101,10 +101,14 @@ def panels_within(panels: Panels, examples: NDArray[np.int64]) -> Panels:
 
 
 def _most_changed(change: Tensor) -> Tensor:
-    """Along the first axis of each volume, the slice with the largest change, int64 [P]; -1 of images."""
+    """Along the first axis of each volume, the slice that changed most in all, int64 [P]; -1 of images."""
     if change.ndim == 4:
         return torch.full((len(change),), -1)
-    return change.abs().amax(dim=(1, 3, 4)).argmax(dim=1).cpu()
+    count = change.shape[2]
+    # Of slices that changed alike, the one nearest to the middle.
+    order = (torch.arange(count) - (count - 1) / 2).abs().argsort(stable=True)
+    amount = change.double().abs().sum(dim=(1, 3, 4)).cpu()
+    return order[amount[:, order].argmax(dim=1)]
 
 
 def _slices_of(values: Tensor, slices: Tensor) -> Tensor:

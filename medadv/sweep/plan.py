@@ -65,6 +65,11 @@ class Evaluation:
             raise ValueError(f"curves must name each attack once, got {repeated[0]} more than once.")
         object.__setattr__(self, "curves", tuple(curve.seeded(self.seed) for curve in self.curves))
 
+    @property
+    def gradient_curves(self) -> tuple[Curve, ...]:
+        """The curves of attacks that follow gradients of the model itself within a budget."""
+        return tuple(curve for curve in self.curves if curve.gradient_attacks)
+
     @cached_property
     def device(self) -> torch.device:
         """Where the model is."""

@@ -87,11 +87,12 @@ def run_checks(
 
 def _jobs(evaluation: Evaluation, store: Store, sample: Sample | None) -> dict[str, Callable[[], Finding]]:
     reasons = {**_NOT_RUN, **({} if sample else dict.fromkeys(_ON_THE_SAMPLE, _NO_SAMPLE))}
-    if sample and not any(curve.gradient_attacks for curve in evaluation.curves):
+    if sample and not evaluation.gradient_curves:
         reasons |= dict.fromkeys(_OF_GRADIENT_ATTACKS, _NO_GRADIENT_ATTACK)
+    others = {curve.label for curve in evaluation.curves} - {curve.label for curve in evaluation.gradient_curves}
     jobs: dict[str, Callable[[], Finding]] = {
         "C1": lambda: model_checks.logits(evaluation.logits),
-        "C8": lambda: result_checks.falling(store),
+        "C8": lambda: result_checks.falling(store, others),
         "C10": lambda: result_checks.worst_case(store),
         "C11": lambda: result_checks.clean_accuracy(store),
         "C19": lambda: result_checks.provenance(evaluation, store),
@@ -105,7 +106,7 @@ def _jobs(evaluation: Evaluation, store: Store, sample: Sample | None) -> dict[s
 
 def _on_the_sample(evaluation: Evaluation, store: Store, sample: Sample) -> dict[str, Callable[[], Finding]]:
     probes: list[Probe] = []
-    curves = [curve for curve in evaluation.curves if curve.gradient_attacks]
+    curves = evaluation.gradient_curves
 
     def probed() -> list[Probe]:
         if not probes:

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from support.budgets import MODERATE
+from support.registry import GRADIENT_ATTACKS as ATTACKS
 from torch import nn
 
-from medadv.attacks import APGD, ATTACKS, FGSM, PGD, Status, budget_curve
+from medadv.attacks import APGD, FGSM, PGD, Status, budget_curve
 from medadv.models import Victim
 from medadv.objectives import CrossEntropy, Margin
 
