@@ -135,9 +135,7 @@ class Curve:
         """The attack, at the largest budget, that makes one step."""
         attack = self.attacks[-1] if self.attacks else self.attack
         if isinstance(attack, AutoAttack):
-            attack = APGD(
-                attack.eps, attack.norm
-            )  # the first of its members, which also says whether there are gradients
+            attack = APGD(attack.eps, attack.norm)  # the first of its members
         changes: dict[str, Any] = {item.name: 1 for item in fields(attack) if item.name in _LENGTHS}
         if isinstance(attack, Attack):
             changes["stop_early"] = False

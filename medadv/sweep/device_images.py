@@ -29,18 +29,19 @@ class DeviceImages:
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, rows: Tensor) -> Tensor:
+    def __getitem__(self, rows: Tensor | slice) -> Tensor:
         """Some of the images, in this order.
 
         Args:
-            rows: [M] int64.
+            rows: [M] int64, or a slice.
 
         Returns:
             [M, C, *S] float32 on the device.
         """
-        return torch.from_numpy(self._images[rows.cpu().numpy()]).to(self._device)
+        chosen = self._images[rows if isinstance(rows, slice) else rows.cpu().numpy()]
+        return torch.tensor(chosen, device=self._device)
 
     def parts(self, size: int) -> Iterator[Tensor]:
         """All images in their order, `size` at a time."""
-        for rows in torch.arange(len(self)).split(size):
-            yield self[rows]
+        for start in range(0, len(self), size):
+            yield self[start : start + size]

@@ -11,6 +11,7 @@ from medadv.models import Victim
 from medadv.objectives import Margin
 from medadv.sweep import evaluate as evaluate_module
 from medadv.sweep.curve import Curve, Surrogate
+from medadv.sweep.device_images import DeviceImages
 from medadv.sweep.evaluate import evaluate
 from medadv.sweep.plan import Evaluation
 from medadv.sweep.rows import blank_rows, read_off, rows_of
@@ -101,7 +102,7 @@ def test_margins_of_what_is_beyond_are_those_of_the_clean_images(job, tmp_path):
     np.testing.assert_array_equal(rows["loss"][beyond], margins[rows["example"][beyond]])
 
 
-@pytest.mark.parametrize("stop_after", range(1, 12))
+@pytest.mark.parametrize("stop_after", [1, 4, 8])
 def test_stopped_anywhere_and_continued(job, tmp_path, stop_after):
     whole = evaluate(smallest(job), tmp_path / "whole").query(SQL, "attack") if stop_after == 1 else None
     calls = []
@@ -315,3 +316,16 @@ def test_what_the_victim_does_to_images_is_part_of_the_name_of_a_unit(job):
         return Evaluation(victim, "x", job.halves(), "y", (Curve(PGD(), (0.1,)),)).units()[0].id
 
     assert len({unit(), unit(mean=0.5), unit(std=0.5), unit(task="binary")}) == 4
+
+
+def test_images_stay_where_they_are_until_they_are_asked_for():
+    array = np.arange(5 * 4, dtype=np.float32).reshape(5, 1, 2, 2)
+    images = DeviceImages(array, torch.device("cpu"))
+    assert len(images) == 5
+    assert torch.equal(images[torch.tensor([3, 0])], torch.from_numpy(array[[3, 0]]))
+    parts = list(images.parts(2))
+    assert [len(part) for part in parts] == [2, 2, 1]
+    assert torch.equal(torch.cat(parts), torch.from_numpy(array))
+    part = images[1:3]
+    part += 1  # what is done to a part is not done to the images
+    assert array[1, 0, 0, 0] == 4
