@@ -1,5 +1,6 @@
 """How the objective is raised within a budget."""
 
+from medadv.attacks.adef import ADef
 from medadv.attacks.adversarial_smooth_bias_field import AdversarialSmoothBiasField
 from medadv.attacks.affine_attack import AffineAttack
 from medadv.attacks.apgd import APGD
@@ -39,6 +40,8 @@ from medadv.attacks.square import Square
 from medadv.attacks.stabilised import StabilisedMedicalAttack
 from medadv.attacks.ti_fgsm import TIFGSM
 from medadv.attacks.transfer import transfer, transferred
+from medadv.attacks.universal import Universal
+from medadv.attacks.universal_change import UniversalChange
 from medadv.attacks.vmi_fgsm import VMIFGSM
 
 # What the command line offers, by name; medadv/cli/catalogue.py reads this list, and the classes, as text.
@@ -73,6 +76,7 @@ ATTACKS: dict[str, type[BudgetedAttack] | type[MinimumNormAttack]] = {
         FMN,
         FAB,
         HopSkipJump,
+        ADef,
     )
 }
 
@@ -91,6 +95,7 @@ __all__ = [
     "SINIFGSM",
     "TIFGSM",
     "VMIFGSM",
+    "ADef",
     "AdversarialSmoothBiasField",
     "AffineAttack",
     "Attack",
@@ -118,6 +123,8 @@ __all__ = [
     "Square",
     "StabilisedMedicalAttack",
     "Status",
+    "Universal",
+    "UniversalChange",
     "auto_attack",
     "budget_curve",
     "maximise",

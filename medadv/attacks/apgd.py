@@ -14,8 +14,9 @@ class APGD(PGD):
 
     Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks"
     (2020). ``APGD(eps)`` is their APGD-CE, ``APGD(eps, objective=DLR())`` APGD-DLR, and ``APGD(eps, restarts=9,
-    objective=TargetedDLR())`` APGD-T. It starts uniformly in the ball, theirs on its surface. In the L1 ball it takes
-    the sparse steps of `PGD`; their later rule for that ball is another one.
+    objective=TargetedDLR())`` APGD-T. It starts uniformly in the ball, theirs on its surface. In the L1 ball it is
+    L1-APGD (Croce and Hein, "Mind the box: L1-APGD for sparse adversarial attacks on image classifiers", 2021): steps
+    along ever fewer entries of the gradient, and the exact projection; their larger radii to begin with are left out.
 
     Args:
         eps: radius of the ball as a fraction of the victim's image range, at least 0.

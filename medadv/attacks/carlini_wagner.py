@@ -42,6 +42,8 @@ class CarliniWagner(MinimumNormGradientAttack):
         weight: the first weight of the margin, above 0.
         searches: how many weights are tried, at least 1.
         rate: Adam's rate, above 0.
+        confidence: the paper's kappa, at least 0: a wrong logit must exceed the right one by so much, for finds that
+            other models share.
         steps: per weight, at least 1.
         kappa: see `MinimumNormGradientAttack`.
 
@@ -61,6 +63,7 @@ class CarliniWagner(MinimumNormGradientAttack):
     weight: float = 1e-3
     searches: int = 9
     rate: float = 0.01
+    confidence: float = 0.0
     steps: int = field(default=1000, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -68,10 +71,14 @@ class CarliniWagner(MinimumNormGradientAttack):
         object.__setattr__(self, "weight", _arguments.real(self.weight, "weight", above=0))
         object.__setattr__(self, "searches", _arguments.whole(self.searches, "searches", at_least=1))
         object.__setattr__(self, "rate", _arguments.real(self.rate, "rate", above=0))
+        object.__setattr__(self, "confidence", _arguments.real(self.confidence, "confidence", at_least=0))
 
     @property
     def measure(self) -> str:
         return "l2"
+
+    def _needed(self, clean_logits: Tensor) -> Tensor:
+        return super()._needed(clean_logits).clamp_min(self.confidence)
 
     def _chase(self, hunt: Hunt) -> None:
         rows = hunt.rows

@@ -18,7 +18,7 @@ from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientA
 from medadv.attacks.minimum_norm.schedule import cosine
 from medadv.objectives import Margin
 
-NORMS = ("linf", "l2", "l1")
+NORMS = ("linf", "l2", "l1", "l0")
 
 # Constants of the paper: length of a step as a fraction of the image range, and share by which the radius changes.
 _FIRST_STEP, _LAST_STEP = 1.0, 0.01
@@ -32,10 +32,11 @@ class FMN(MinimumNormGradientAttack):
     Pintor et al., "Fast minimum-norm adversarial attacks through adaptive norm constraints" (2021), with the paper's
     constants: steps along the gradient of the margin from 1 to 0.01, the radius changes by 0.05 to 0.001, both along a
     cosine; until a first adversarial image is found, the radius is a little beyond where the linearised margin would be
-    zero. Ours: it starts at the nearest boundary as DeepFool sees it, to go for the nearest class.
+    zero. In "l0", the number of changed entries (voxels times channels), the radius changes by at least one of them.
+    Ours: it starts at the nearest boundary as DeepFool sees it, to go for the nearest class.
 
     Args:
-        norm: "linf", "l2" or "l1".
+        norm: "linf", "l2", "l1" or "l0".
         steps, kappa: see `MinimumNormGradientAttack`.
 
     Raises:
@@ -93,6 +94,11 @@ class FMN(MinimumNormGradientAttack):
     ) -> Tensor:
         gamma = cosine(_FIRST_GAMMA, _LAST_GAMMA, step, self.steps)
         best = hunt.record.distance[hunt.rows]
+        if self.norm == "l0":
+            radius = torch.where(radius.isinf(), length(noise, "l0"), radius)
+            fewer = torch.minimum(((1 - gamma) * radius).floor(), radius - 1).clamp_min(1)
+            more = torch.maximum(((1 + gamma) * radius).floor(), radius + 1)
+            return torch.where(adversarial, torch.minimum(fewer, best), more)
         to_boundary = margin.double().abs() / positive(dual_length(gradient, self.norm))
         # A little beyond the boundary: on it, rounding decides.
         sought = (1 + gamma) * torch.where(best.isinf(), length(noise, self.norm) + to_boundary, radius)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_NO_GRADIENT = (
+NO_GRADIENT = (
     "the model must give a gradient to its input, but its logits do not depend on the images in a way that autograd "
     "can follow (detach, no_grad, or a step such as argmax)."
 )
@@ -32,7 +32,7 @@ def jacobian(values: Tensor, changes: Tensor) -> Tensor:
     [[[1.0, 1.0], [2.0, 1.0]]]
     """
     if not values.requires_grad:
-        raise ValueError(_NO_GRADIENT)
+        raise ValueError(NO_GRADIENT)
     rows = []
     count = values.shape[1]
     for column in range(count):
@@ -40,7 +40,7 @@ def jacobian(values: Tensor, changes: Tensor) -> Tensor:
             values[:, column].sum(), changes, retain_graph=column < count - 1, allow_unused=True
         )
         if row is None:
-            raise ValueError(_NO_GRADIENT)
+            raise ValueError(NO_GRADIENT)
         rows.append(row)
     return torch.stack(rows, dim=1)
 

@@ -22,6 +22,7 @@ class Questions:
         targets: [N] int64.
         ids: [N] int64, numbers of the examples.
         clean_logits: [N, K] of `images`.
+        goals: [N], the classes that the images must be taken for; None where any wrong answer is a success.
 
     Attributes:
         rows: int64, the examples to be attacked; the others are wrong already.
@@ -37,12 +38,14 @@ class Questions:
         targets: Tensor,
         ids: Tensor,
         clean_logits: Tensor,
+        goals: Tensor | None = None,
     ) -> None:
         self.perturbation = perturbation
         self.victim = victim
         self.images = images.detach().clone()
         self.targets = targets
         self.ids = ids
+        self.goals = goals
         self.logits = clean_logits.detach().clone()
         wrong = ~victim.correct(self.logits, targets)
         self.rows = (~wrong).nonzero().flatten()
@@ -78,4 +81,6 @@ class Questions:
         return Record(self.images, identity, loss, predictions, wrong, forwards=0)
 
     def _fooled(self, rows: Tensor, logits: Tensor, margin: Tensor) -> Tensor:
+        if self.goals is not None:
+            return self.victim.task.predict(logits) == self.goals[rows]
         return ~self.victim.correct(logits, self.targets[rows])

@@ -34,7 +34,7 @@ class Square(BudgetedAttack):
     Andriushchenko et al., "Square attack: a query-efficient black-box adversarial attack via random search" (2020),
     with AutoAttack's constants. Stripes to begin with ("linf") or tiles ("l2"); then one square per query, at first
     0.8 of the image, halved nine times on a fixed schedule. Ours: cubes in volumes, random numbers of each example's
-    own, and images leave when fooled.
+    own, images leave when fooled, and the squares in "l2" keep a voxel from the border of all but small images.
 
     Args:
         eps: radius of the ball as a fraction of the victim's image range, at least 0.
@@ -79,15 +79,15 @@ class Square(BudgetedAttack):
         """Share of the image that the square of a query covers.
 
         Args:
-            query: number of the query, from 0.
+            query: number of the query, from 1; the one before, number 0, has no square.
 
         Returns:
             Above 0, at most `share`.
 
-        >>> [round(0.8 / Square(queries=10000).share_at(query)) for query in (0, 10, 11, 51, 8001)]
+        >>> [round(0.8 / Square(queries=10000).share_at(query)) for query in (1, 11, 12, 52, 8002)]
         [1, 1, 2, 4, 512]
         """
-        done = query * 10000 // self.queries
+        done = (query - 1) * 10000 // self.queries
         return self.share * math.pow(0.5, sum(done > limit for limit in _HALVINGS))
 
     def _run(self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor, clean_logits: Tensor) -> Result:

@@ -123,16 +123,33 @@ class Additive:
         Returns:
             "noise": [N, C, *S].
         """
-        low, high = bounds
-        noise = torch.maximum(torch.minimum(parameters["noise"].detach(), high - images), low - images)
+        noise = parameters["noise"].detach()
+        low, high = bounds[0] - images, bounds[1] - images
+        if self.norm == "l1":
+            return {"noise": self._into_l1_ball(noise, low, high, bounds)}
+        return {"noise": self.into_ball(torch.maximum(torch.minimum(noise, high), low), bounds)}
+
+    def into_ball(self, noise: Tensor, bounds: Bounds) -> Tensor:
+        """Noise inside the ball, whatever the image: `apply` clips what does not fit into one.
+
+        Clipped ("linf"), shortened ("l2"), or the nearest noise in the ball ("l1").
+
+        Args:
+            noise: [N, C, *S] float32.
+            bounds: (low, high) in image units.
+
+        Returns:
+            [N, C, *S] float32.
+        """
         radius = self._radius(bounds)
         if self.norm == "linf":
-            return {"noise": noise.clamp(-radius, radius)}
+            return noise.clamp(-radius, radius)
         if self.norm == "l1":
-            return {"noise": self._into_l1_ball(images, parameters["noise"].detach(), noise, bounds)}
+            anywhere = torch.full_like(noise, torch.inf)
+            return self._into_l1_ball(noise, -anywhere, anywhere, bounds)
         length = self._length(noise)
         shrink = torch.where(length > radius, radius * _SHRINK / length, torch.ones_like(length))
-        return {"noise": (noise * _per_image(shrink, images.ndim)).float()}
+        return (noise * _per_image(shrink, noise.ndim)).float()
 
     def penalty(self, images: Tensor, parameters: Parameters) -> Tensor:
         """Nothing: noise has a budget only.
@@ -179,12 +196,13 @@ class Additive:
         """The same with `factor` times the radius."""
         return replace(self, eps=self.eps * factor)
 
-    def _into_l1_ball(self, images: Tensor, noise: Tensor, clipped: Tensor, bounds: Bounds) -> Tensor:
+    def _into_l1_ball(self, noise: Tensor, low: Tensor, high: Tensor, bounds: Bounds) -> Tensor:
         radius = self._radius(bounds)
-        low, high = ((bound - images).flatten(1) for bound in bounds)
-        inside = project_onto_l1(noise.flatten(1), low, high, radius * _SHRINK).reshape(noise.shape)
+        clipped = torch.maximum(torch.minimum(noise, high), low)
+        flat, lowest, highest = (values.flatten(1) for values in (noise, low, high))
+        inside = project_onto_l1(flat, lowest, highest, radius * _SHRINK).reshape(noise.shape)
         fits = self._length(clipped) <= radius
-        return torch.where(_per_image(fits, images.ndim), clipped, _towards_zero(inside))
+        return torch.where(_per_image(fits, noise.ndim), clipped, _towards_zero(inside))
 
     def _length(self, change: Tensor) -> Tensor:
         if self.norm == "linf":

@@ -103,7 +103,7 @@ def test_where_all_probes_agree_their_mean_is_the_direction():
 
     x = torch.zeros(2, 1, 4, 4)
     victim = Victim(Bright().eval())
-    hunt = Hunt(victim, x, torch.zeros(2).long(), torch.arange(2), victim(x), "l2", kappa=0.0)
+    hunt = Hunt(victim, x, torch.zeros(2).long(), torch.arange(2), victim(x), torch.zeros(2), "l2")
     reach = torch.full((2,), 1e-3).double()
     direction = HopSkipJump()._direction(hunt, hunt.rows, 1, torch.full_like(x, 0.5), reach)
     torch.testing.assert_close(direction.flatten(1).norm(dim=1), torch.ones(2))

@@ -10,7 +10,7 @@ import torch
 from support import distances
 from torch import nn
 
-from medadv.attacks import DDN, FAB, FMN, CarliniWagner, DeepFool, HopSkipJump, MinimumNormAttack, Status
+from medadv.attacks import DDN, FAB, FMN, ADef, CarliniWagner, DeepFool, HopSkipJump, MinimumNormAttack, Status
 from medadv.models import Victim
 from medadv.objectives import CrossEntropy, Margin
 
@@ -26,21 +26,24 @@ GRADIENT = {
     "fmn-linf": FMN("linf", steps=100),
     "fmn-l2": FMN("l2", steps=100),
     "fmn-l1": FMN("l1", steps=100),
+    "fmn-l0": FMN("l0", steps=100),
     "carlini-wagner": CarliniWagner(weight=1.0, searches=4, steps=200),
 }
 DECISION = {
     "hop-skip-jump-l2": HopSkipJump("l2", steps=12),
     "hop-skip-jump-linf": HopSkipJump("linf", steps=12),
 }
-ALL = {**GRADIENT, **DECISION}
+ALL = {**GRADIENT, **DECISION, "adef": ADef()}
 SHORT = {
     "deepfool": DeepFool("l2", steps=3),
     "fab": FAB("linf", steps=3),
     "fab-t": FAB("l1", targeted=True, steps=2, restarts=2),
     "ddn": DDN(steps=6),
     "fmn": FMN("l1", steps=6),
+    "fmn-l0": FMN("l0", steps=6),
     "carlini-wagner": CarliniWagner(weight=1.0, searches=2, steps=6),
     "hop-skip-jump": HopSkipJump("l2", steps=2, probes=20),
+    "adef": ADef(steps=5),
 }
 SHAPES = {
     "grey": ((1, 6, 6), UNIT, 2),
@@ -49,6 +52,15 @@ SHAPES = {
     "four channels": ((4, 4, 4), UNIT, 1),
     "ct volume": ((1, 3, 4, 5), CT, 2),
 }
+
+
+def measured(attack, result, x, scale=1.0):
+    """The distance of the images or flows of a result, measured anew."""
+    if attack.measure == "displacement":
+        return torch.linalg.vector_norm(result.parameters["flow"].double(), dim=1).flatten(1).amax(1).numpy()
+    change = (result.images.double() - x.double()).flatten(1).numpy()
+    length = np.linalg.norm(change, distances.ORDERS[attack.measure], axis=1)
+    return length if attack.measure == "l0" else length / scale
 
 
 def problem(lab, name, at_the_bounds, count=12):
@@ -83,6 +95,8 @@ def test_finds_the_exact_distance_of_a_linear_model(lab, name, case, at_the_boun
     assert result.success.all()
     ratio = result.distance.numpy() / exact(attack.measure)
     assert ratio.min() >= 1 - 1e-6
+    if attack.measure == "l0":
+        assert ratio.tolist() == [1.0] * len(ratio)
     # DeepFool stops 2 % beyond the boundary, and the other attacks start there; they must come nearer.
     assert ratio.max() <= 1.025
     assert np.median(ratio) <= (1.025 if name.startswith("deepfool") else 1.015)
@@ -118,7 +132,7 @@ class Ellipsoid(nn.Module):
         return torch.stack([torch.zeros_like(inside), inside], dim=1)
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if not name.endswith("l1")])
+@pytest.mark.parametrize("name", [name for name in ALL if not name.endswith(("l1", "l0", "adef"))])
 def test_finds_the_exact_distance_to_a_curved_boundary(lab, name):
     attack = dataclasses.replace(ALL[name], steps=40) if name in DECISION else ALL[name]
     scales = torch.linspace(1.0, 6.0, 16).double()
@@ -171,9 +185,7 @@ def test_what_is_returned_is_what_the_victim_says_of_the_image(lab, name):
     assert torch.equal(result.clean_predictions, lab.answers(victim, x))
     assert torch.equal(attack.perturbation.apply(x, result.parameters, CT), result.images)
     torch.testing.assert_close(result.loss, Margin()(logits, y), rtol=1e-5, atol=1e-6)
-    change = (result.images.double() - x.double()).flatten(1).numpy()
-    order = distances.ORDERS[attack.measure]
-    np.testing.assert_allclose(result.distance, np.linalg.norm(change, order, axis=1) / 4095, rtol=1e-12)
+    np.testing.assert_allclose(result.distance, measured(attack, result, x, 4095.0), rtol=1e-12)
     assert float(result.images.min()) >= CT[0]
     assert float(result.images.max()) <= CT[1]
     assert torch.equal(result.step >= 0, result.success)
@@ -203,6 +215,18 @@ def test_kappa_is_the_margin_that_is_asked_for(lab):
         assert bool((result.loss <= 0.4 * largest).all()), name
 
 
+def test_confidence_is_the_margin_of_carlini_and_wagner(lab):
+    victim, x, y, _ = problem(lab, "grey", at_the_bounds=False)
+    plain, confident = (
+        CarliniWagner(weight=1.0, searches=4, steps=200, confidence=confidence)(victim, x, y)
+        for confidence in (0.0, 0.4)
+    )
+    assert confident.success.all()
+    assert bool((confident.loss >= 0.4).all())
+    assert bool((confident.loss <= 0.42).all())
+    assert bool((plain.loss < 0.1).all())
+
+
 class Stubborn(nn.Module):
     """Has a gradient everywhere, and one answer."""
 
@@ -218,7 +242,7 @@ def test_a_failed_attack_returns_the_clean_image(lab, name):
     assert result.robust.all()
     assert torch.equal(result.images, x)
     assert result.distance.tolist() == [0.0] * 5
-    assert torch.equal(result.parameters["noise"], torch.zeros_like(x))
+    assert not any(values.any() for values in result.parameters.values())
     assert result.step.tolist() == [-1] * 5
     torch.testing.assert_close(result.loss, x.mean((1, 2, 3)) ** 2 - 2 - x.mean((1, 2, 3)))
 
@@ -261,10 +285,7 @@ def test_images_and_distance_stay_float32_when_the_model_runs_in_half_precision(
     assert result.images.dtype == torch.float32
     assert result.success.any()
     assert torch.equal(lab.answers(victim, result.images) != y, result.success)
-    change = (result.images.double() - x.double()).flatten(1).numpy()
-    np.testing.assert_allclose(
-        result.distance, np.linalg.norm(change, distances.ORDERS[attack.measure], axis=1), rtol=1e-12
-    )
+    np.testing.assert_allclose(result.distance, measured(attack, result, x), rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", SHORT)
@@ -390,6 +411,8 @@ def test_success_within_a_budget(lab):
 @pytest.mark.parametrize(
     ("kind", "arguments", "error", "words"),
     [
+        (CarliniWagner, {"confidence": -1}, ValueError, "confidence must be at least 0"),
+        (FMN, {"norm": "l3"}, ValueError, "norm must be one of linf, l2, l1, l0"),
         (DeepFool, {"norm": "l1"}, ValueError, "norm must be one of l2, linf, got 'l1'"),
         (DeepFool, {"steps": 0}, ValueError, "steps must be at least 1"),
         (DeepFool, {"overshoot": -0.1}, ValueError, "overshoot must be at least 0"),

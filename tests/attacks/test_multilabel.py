@@ -3,10 +3,23 @@
 import pytest
 import torch
 from support.budgets import MODERATE
+from support.distances import to_hyperplane
 from support.registry import GRADIENT_ATTACKS as ATTACKS
 from torch import nn
 
-from medadv.attacks import APGD, FGSM, PGD, Status, budget_curve
+from medadv.attacks import (
+    APGD,
+    DDN,
+    FAB,
+    FGSM,
+    FMN,
+    PGD,
+    CarliniWagner,
+    DeepFool,
+    HopSkipJump,
+    Status,
+    budget_curve,
+)
 from medadv.models import Victim
 from medadv.objectives import CrossEntropy, Margin
 
@@ -109,3 +122,60 @@ def test_curves(lab):
     shares = [result.robust_accuracy for result in curve]
     assert shares == sorted(shares, reverse=True)
     assert shares[0] > shares[-1] == 0
+
+
+MINIMUM_NORM = {
+    "deepfool-l2": DeepFool("l2", classes=LABELS + 1),
+    "deepfool-linf": DeepFool("linf", classes=LABELS + 1),
+    "fab-linf": FAB("linf", steps=10, classes=LABELS + 1),
+    "fab-l1": FAB("l1", steps=10, classes=LABELS + 1),
+    "fab-t": FAB("l2", targeted=True, steps=3, classes=LABELS + 1),
+    "ddn": DDN(steps=40),
+    "fmn-linf": FMN("linf", steps=40),
+    "fmn-l2": FMN("l2", steps=40),
+    "fmn-l1": FMN("l1", steps=40),
+    "fmn-l0": FMN("l0", steps=40),
+    "carlini-wagner": CarliniWagner(weight=1.0, searches=3, steps=60),
+    "hop-skip-jump": HopSkipJump("l2", steps=3, probes=20),
+}
+
+
+@pytest.mark.parametrize("name", MINIMUM_NORM)
+def test_minimum_norm_attacks_find_the_nearest_label(lab, name):
+    victim, weight, x, y, logits = setting(lab, 12)
+    y[:2, 0] = 1 - y[:2, 0]
+    attack = MINIMUM_NORM[name]
+    result = attack(victim, x, y)
+    assert result.status.tolist() == [Status.ALREADY_WRONG] * 2 + [Status.SUCCESS] * 10
+    assert torch.equal((result.predictions != y).any(1), torch.ones(12, dtype=torch.bool))
+    assert torch.equal(result.predictions, (victim(result.images) > 0).long())
+    # Each label is a boundary of its own: turned over by a change along its weights, and a little beyond.
+    beyond = getattr(attack, "kappa", 0.0) * logits.abs().amax(1).clamp_min(1)
+    exact = torch.tensor(
+        [
+            min(
+                to_hyperplane(
+                    (1 - 2 * y[row, label]).double().numpy() * weight[label].numpy(),
+                    abs(float(logits[row, label])) + float(beyond[row]),
+                    -x[row].flatten().double().numpy(),
+                    1 - x[row].flatten().double().numpy(),
+                    attack.measure,
+                )
+                for label in range(LABELS)
+            )
+            for row in range(2, 12)
+        ]
+    )
+    ratio = result.distance[2:] / exact
+    assert float(ratio.min()) >= 1 - 1e-6
+    assert name == "hop-skip-jump" or float(ratio.max()) <= 1.03
+
+
+@pytest.mark.parametrize("attack", [DeepFool(steps=5), FMN("l0", steps=5), CarliniWagner(searches=1, steps=5)])
+def test_minimum_norm_attacks_work_on_one_finding(lab, attack):
+    victim, _ = findings_victim(labels=1)
+    x = 0.3 + 0.4 * lab.images_in((0.0, 1.0), (6, 1, 8, 8))
+    y = (victim(x) > 0).long()
+    result = attack(victim, x, y)
+    assert result.success.all()
+    assert torch.equal(result.predictions, 1 - y)

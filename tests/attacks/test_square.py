@@ -191,9 +191,11 @@ def test_a_half_precision_model(lab):
 def test_the_schedule_is_that_of_the_paper():
     attack = Square(queries=10_000)
     shares = {0: 1, 10: 1, 11: 2, 50: 2, 51: 4, 200: 4, 500: 8, 1000: 16, 2000: 32, 4000: 64, 6000: 128, 8000: 256}
-    assert {query: round(0.8 / attack.share_at(query)) for query in shares} == shares
+    # The authors count the squares from 0, after a first query without one.
+    assert {square: round(0.8 / attack.share_at(1 + square)) for square in shares} == shares
     assert round(0.8 / attack.share_at(9999)) == 512
-    assert Square(queries=5000).share_at(6) == 0.4
+    assert Square(queries=5000).share_at(6) == 0.8
+    assert Square(queries=5000).share_at(7) == 0.4
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 6, 9), (2, 5, 6, 7)])
@@ -227,6 +229,33 @@ def test_l2_moves_have_the_length_of_the_radius(shape):
         assert bool(torch.isfinite(noise).all())
 
 
+def test_the_first_l2_tiles_are_halved_along_either_axis():
+    tiles = L2Squares((2, 32, 32), 1.0).first(Draw(0, torch.arange(50), 0))
+    # A frame of one voxel, then 5 x 5 tiles of 6 x 6; the same axis in all channels, signs of their own.
+    assert not tiles[:, :, [0, -1]].any()
+    assert not tiles[:, :, :, [0, -1]].any()
+    blocks = tiles[:, :, 1:31, 1:31].unfold(2, 6, 6).unfold(3, 6, 6).double()
+    blocks = blocks / blocks.flatten(4).norm(dim=4).reshape(50, 2, 5, 5, 1, 1)
+    along = [(blocks * bumps((6, 6), axis)).sum((4, 5)) for axis in range(2)]
+    upright, lying = (values.abs() > 0.999 for values in along)
+    assert bool((upright ^ lying).all())
+    assert torch.equal(upright[:, 0], upright[:, 1])
+    assert 0.4 < float(upright.double().mean()) < 0.6
+    signs = torch.where(upright, along[0], along[1]).sign()
+    assert 0.4 < float((signs[:, 0] == signs[:, 1]).double().mean()) < 0.6
+
+
+@pytest.mark.parametrize("shape", [(1, 16, 16), (1, 15, 15), (1, 3, 3), (1, 5, 16, 5)])
+def test_l2_squares_keep_from_the_border_of_all_but_small_images(shape):
+    moves = L2Squares(shape, 1.0)
+    numbers = torch.rand(900, moves.numbers, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    moved = moves.next(torch.zeros(900, *shape), numbers, share=1e-3).abs().sum((0, 1)) > 0
+    inside = torch.zeros(shape[1:], dtype=torch.bool)
+    kept = [1 if extent >= 16 else 0 for extent in shape[1:]]
+    inside[tuple(slice(margin, extent - margin) for margin, extent in zip(kept, shape[1:], strict=True))] = True
+    assert torch.equal(moved, inside)
+
+
 def test_bumps_are_those_of_the_paper():
     # The authors' code for a block of 5 x 5: halves of 2 x 5 and 3 x 5, nested boxes of height 1, 1/4, 1/9.
     block = bumps((5, 5), 0)
@@ -238,6 +267,7 @@ def test_bumps_are_those_of_the_paper():
     expected[1, 2] = 1 + 1 / 4
     expected += 1 / 9
     np.testing.assert_allclose(first / first[1, 2], expected / expected[1, 2], rtol=1e-6)
+    assert float(first.norm()) == pytest.approx(float(second.norm()))
     assert float(block.norm()) == pytest.approx(1)
     assert torch.equal(bumps((5, 5), 1), block.T)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}
+ORDERS = {"linf": np.inf, "l2": 2, "l1": 1, "l0": 0}
 
 
 def to_hyperplane(weight, rise, low, high, norm):
@@ -10,6 +10,10 @@ def to_hyperplane(weight, rise, low, high, norm):
     room = np.where(weight > 0, high, -low)
     if np.abs(weight) @ room < rise:
         return np.inf
+    if norm == "l0":
+        # The entries that can raise most, one after the other, until it is enough.
+        gains = np.sort(np.abs(weight) * room)[::-1]
+        return float(np.argmax(np.cumsum(gains) >= rise) + 1)
 
     def change(effort):
         if norm == "linf":
@@ -34,7 +38,8 @@ def to_hyperplane(weight, rise, low, high, norm):
 
 
 def of_linear_model(weight, logits, images, targets, bounds, norm):
-    """Exact distance of each image to the nearest boundary of a linear model, as a fraction of the image range.
+    """Exact distance of each image to the nearest boundary of a linear model, as a fraction of the image range; for l0
+    the number of entries.
 
     weight [K, P] and logits [N, K] as the victim sees them (K >= 2), images [N, P].
     """
@@ -46,7 +51,7 @@ def of_linear_model(weight, logits, images, targets, bounds, norm):
             for k in range(len(weight))
             if k != target
         ]
-        found.append(min(distances) / (high - low))
+        found.append(min(distances) / (1 if norm == "l0" else high - low))
     return np.array(found)
 
 

@@ -11,13 +11,14 @@ from medadv.attacks.minimum_norm.length import length, per_row, positive
 def to_ball(noise: Tensor, radius: Tensor, norm: str) -> Tensor:
     """The point of a ball around 0 that is nearest to `noise` in the Euclidean distance.
 
-    Clipped ("linf"), shortened ("l2"), or every entry brought nearer to 0 by the same amount ("l1": Duchi et al.,
-    "Efficient projections onto the l1-ball for learning in high dimensions", 2008).
+    Clipped ("linf"), shortened ("l2"), every entry brought nearer to 0 by the same amount ("l1": Duchi et al.,
+    "Efficient projections onto the l1-ball for learning in high dimensions", 2008), or all but the `radius` largest
+    entries set to 0 ("l0"; of equal ones the first).
 
     Args:
         noise: [M, ...].
-        radius: [M], at least 0.
-        norm: "linf", "l2" or "l1".
+        radius: [M], at least 0; for "l0" a number of entries, rounded down.
+        norm: "linf", "l2", "l1" or "l0".
 
     Returns:
         [M, ...].
@@ -30,7 +31,15 @@ def to_ball(noise: Tensor, radius: Tensor, norm: str) -> Tensor:
         return torch.maximum(torch.minimum(noise, limit), -limit)
     if norm == "l2":
         return noise * per_row((radius / positive(length(noise, "l2"))).clamp_max(1), noise)
+    if norm == "l0":
+        return noise * (_place(noise.abs()) < radius.floor().unsqueeze(1)).reshape(noise.shape)
     return noise.sign() * (noise.abs() - per_row(_excess(noise, radius), noise)).clamp_min(0)
+
+
+def _place(values: Tensor) -> Tensor:
+    """The place of every entry among those of its row, [M, P]: 0 for the largest."""
+    order = values.flatten(1).argsort(dim=1, descending=True, stable=True)
+    return order.argsort(dim=1)
 
 
 def _excess(noise: Tensor, radius: Tensor) -> Tensor:

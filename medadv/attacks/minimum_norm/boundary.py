@@ -18,11 +18,11 @@ CLASSES = 10  # that DeepFool considers
 
 @dataclass(frozen=True, eq=False)
 class Boundary:
-    """Where, to first order, the logit of a rival class exceeds that of the right one by what is needed.
+    """Where, to first order, a rival class leads by what is needed.
 
     Attributes:
-        weight: [M, R, *image], gradient of rival logit - right logit.
-        rise: [M, R], by how much that difference must rise.
+        weight: [M, R, *image], gradient of the rival's lead.
+        rise: [M, R], by how much that lead must rise.
     """
 
     weight: Tensor
@@ -38,7 +38,7 @@ class Boundary:
             hunt: what is hunted.
             rows: [L] int64, the examples.
             step: steps made so far.
-            noise: [L, C, *S], a leaf from which `logits` were computed.
+            noise: [L, C, *S], a leaf from which `logits` were computed; or a flow [L, D, *S].
             logits: [L, K].
             others: [L, R] int64, rival classes.
             going: bool [L], the M images to linearise at.
@@ -46,7 +46,7 @@ class Boundary:
         Returns:
             M rows.
         """
-        gaps = logits.gather(1, others) - logits.gather(1, hunt.targets[rows].unsqueeze(1))
+        gaps = leads(logits, hunt.targets[rows]).gather(1, others)
         # Rows that are done weigh nothing, so that no gradient is taken for them.
         weight = jacobian(gaps[going], noise)[going]
         weight = hunt.differentiated(rows[going], step, weight, times=others.shape[1])
@@ -69,7 +69,7 @@ class Boundary:
 
         Args:
             low, high: [M, *image], low <= 0 <= high.
-            norm: "linf", "l2" or "l1".
+            norm: "linf", "l2", "l1" or "l0".
 
         Returns:
             [M, R, *image] float32, and [M, R] float64: their lengths; where the box is too small to reach the
@@ -124,18 +124,41 @@ def chosen(values: Tensor, classes: Tensor) -> Tensor:
 
 
 def rivals(logits: Tensor, targets: Tensor, count: int) -> Tensor:
-    """The most likely wrong classes.
+    """The most likely wrong answers: classes, or findings.
 
     Args:
         logits: [M, K].
-        targets: [M] int64.
+        targets: [M] int64, or [M, K] of 0 and 1.
         count: how many, at least 1.
 
     Returns:
-        [M, R] int64, the most likely first; R = count, or K - 1 where that is less.
+        [M, R] int64, the most likely first; R = count, or as many as there are where that is less.
 
     >>> rivals(torch.tensor([[1.0, 5.0, 3.0]]), torch.tensor([1]), 9)
     tensor([[2, 0]])
+    >>> rivals(torch.tensor([[1.0, 5.0, -3.0]]), torch.tensor([[1, 1, 0]]), 2)
+    tensor([[0, 2]])
     """
-    wrong = logits.detach().scatter(1, targets.unsqueeze(1), -torch.inf)
-    return wrong.topk(min(count, logits.shape[1] - 1), dim=1).indices
+    answers = logits.shape[1] - (targets.ndim == 1)
+    return leads(logits.detach(), targets).topk(min(count, answers), dim=1).indices
+
+
+def leads(logits: Tensor, targets: Tensor) -> Tensor:
+    """By how much each wrong answer leads the right one: the largest is the margin.
+
+    Args:
+        logits: [M, K].
+        targets: [M] int64, or [M, K] of 0 and 1: then a finding's own logit, with its sign turned where it is there.
+
+    Returns:
+        [M, K]; minus infinity for the right class.
+
+    >>> leads(torch.tensor([[1.0, 5.0, 3.0]]), torch.tensor([1])).tolist()
+    [[-4.0, -inf, -2.0]]
+    >>> leads(torch.tensor([[1.0, 5.0, -3.0]]), torch.tensor([[1, 1, 0]])).tolist()
+    [[-1.0, -5.0, -3.0]]
+    """
+    if targets.ndim == 2:
+        return logits * (1 - 2 * targets)
+    right = targets.unsqueeze(1)
+    return (logits - logits.gather(1, right)).scatter(1, right, -torch.inf)

@@ -6,23 +6,29 @@ import torch
 from torch import Tensor
 
 from medadv.attacks.gradients import refuse_not_finite
+from medadv.attacks.minimum_norm.length import length
 from medadv.attacks.minimum_norm.nearest import Nearest
 from medadv.attacks.questions import Questions
 from medadv.attacks.result import Result
 from medadv.models.victim import Victim
 from medadv.objectives import Margin
-from medadv.perturbations import Additive
+from medadv.perturbations import Additive, Flow, Parameters
+from medadv.perturbations.motion import largest_length
 
 ANY_IMAGE = Additive(eps=1.0)
 """Noise without a budget: any image inside the bounds."""
+
+ANY_FLOW = Flow(displacement=2.0**20)
+"""A flow without a budget: further than any image is wide."""
+
+DISPLACEMENT = "displacement"
+"""What is measured of a flow: its largest displacement in voxels."""
 
 
 class Hunt(Questions):
     """Images to fool the victim with, at the smallest distance.
 
-    An image counts as adversarial where the victim is wrong and the logit of a wrong class exceeds that of the right
-    one by at least `needed`: kappa times the largest size of a clean logit, or kappa where all are below 1. So a find
-    does not sit in the rounding noise that another batch size brings.
+    An image counts as adversarial where the victim is wrong and the margin is at least `needed`.
 
     Args:
         victim: the model; its images and targets must have passed `Victim.check`.
@@ -30,11 +36,10 @@ class Hunt(Questions):
         targets: [N] int64.
         ids: [N] int64, numbers of the examples.
         clean_logits: [N, K] of `images`.
-        norm: "linf", "l2" or "l1", in which distances are measured.
-        kappa: at least 0; 0: the victim's answer alone decides.
+        needed: [N], the margin to be reached, at least 0; 0: the victim's answer alone decides.
+        norm: in which distances are measured: "linf", "l2", "l1" or "l0" of noise, or the "displacement" of a flow.
 
     Attributes:
-        needed: [N], the margin to be reached.
         record: what was found; the nearest.
     """
 
@@ -47,26 +52,28 @@ class Hunt(Questions):
         targets: Tensor,
         ids: Tensor,
         clean_logits: Tensor,
+        needed: Tensor,
         norm: str,
-        kappa: float,
     ) -> None:
+        self.needed = needed
         self.norm = norm
-        self.kappa = kappa
-        super().__init__(ANY_IMAGE, victim, images, targets, ids, clean_logits)
-        self.needed = kappa * self.logits.abs().amax(dim=1).clamp_min(1)
+        self._changed = "flow" if norm == DISPLACEMENT else "noise"
+        perturbation = ANY_FLOW if norm == DISPLACEMENT else ANY_IMAGE
+        super().__init__(perturbation, victim, images, targets, ids, clean_logits)
 
-    def look(self, rows: Tensor, step: int, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def look(self, rows: Tensor, step: int, change: Tensor) -> tuple[Tensor, Tensor]:
         """Show images to the victim and write down what it says.
 
         Args:
             rows: [M] int64, the examples, each once.
             step: steps made so far.
-            noise: [M, C, *S] float32, in image units; where it leaves the bounds, the image is clipped.
+            change: noise [M, C, *S] float32, in image units; where it leaves the bounds, the image is clipped. Or a
+                flow [M, D, *S] float32, in voxels.
 
         Returns:
-            Logits [M, K], differentiable in `noise`, and whether the images are adversarial, bool [M].
+            Logits [M, K], differentiable in `change`, and whether the images are adversarial, bool [M].
         """
-        return self.ask(rows, step, {"noise": noise})
+        return self.ask(rows, step, {self._changed: change})
 
     def answers(self, rows: Tensor, step: int, noise: Tensor) -> Tensor:
         """Ask about several images per example without keeping any.
@@ -153,14 +160,19 @@ class Hunt(Questions):
             outer_margin = torch.where(adversarial, margin, outer_margin)
 
     def result(self) -> Result:
-        """The finished result, distances as fractions of the image range."""
-        distance = torch.where(self.record.fooled, self.record.distance, 0.0) / self.victim.scale
-        return self.record.result(distance)
+        """The finished result; lengths of noise as fractions of the image range, "l0" in entries, flows in voxels."""
+        unit = self.victim.scale if self.norm in ("linf", "l2", "l1") else 1.0
+        return self.record.result(torch.where(self.record.fooled, self.record.distance, 0.0) / unit)
 
     def _new_record(self, loss: Tensor, predictions: Tensor, wrong: Tensor) -> Nearest:
-        identity = ANY_IMAGE.identity(self.images)
-        return Nearest(self.images, identity, loss, predictions, wrong, forwards=0, norm=self.norm)
+        identity = self.perturbation.identity(self.images)
+        return Nearest(self.images, identity, loss, predictions, wrong, forwards=0, measure=self._distance)
+
+    def _distance(self, rows: Tensor, images: Tensor, parameters: Parameters) -> Tensor:
+        if self.norm == DISPLACEMENT:
+            return largest_length(parameters["flow"])
+        return length(images.double() - self.images[rows].double(), self.norm)
 
     def _fooled(self, rows: Tensor, logits: Tensor, margin: Tensor) -> Tensor:
-        fooled = super()._fooled(rows, logits, margin)
-        return fooled & (margin >= self.needed[rows]) if self.kappa > 0 else fooled
+        needed = self.needed[rows]
+        return super()._fooled(rows, logits, margin) & ((margin >= needed) | (needed == 0))

@@ -13,13 +13,13 @@ def to_hyperplane(weight: Tensor, rise: Tensor, low: Tensor, high: Tensor, norm:
     In each norm the best change moves every entry in the direction that helps: all by the same amount ("linf"), in
     proportion to their weights ("l2"), or one after the other, the largest weight first ("l1"), each until it meets the
     box: the projection step of FAB (Croce and Hein, "Minimally distorted adversarial examples with a fast adaptive
-    boundary attack", 2020, appendix A).
+    boundary attack", 2020, appendix A). The fewest entries ("l0") are those that can raise most, weight times room.
 
     Args:
         weight: [M, P].
         rise: [M], of any sign.
         low, high: [M, P], low <= 0 <= high.
-        norm: "linf", "l2" or "l1".
+        norm: "linf", "l2", "l1" or "l0".
 
     Returns:
         [M, P] float64.
@@ -33,7 +33,7 @@ def to_hyperplane(weight: Tensor, rise: Tensor, low: Tensor, high: Tensor, norm:
     direction = (weight.double() * rise.double().sign().unsqueeze(1)).sign()
     slope = weight.double().abs()
     room = torch.where(direction > 0, high.double(), -low.double()) * direction.abs()
-    find = _one_after_the_other if norm == "l1" else _together
+    find = _one_after_the_other if norm in ("l1", "l0") else _together
     return direction * find(slope, room, rise.double().abs(), norm)
 
 
@@ -57,8 +57,8 @@ def _together(slope: Tensor, room: Tensor, rise: Tensor, norm: str) -> Tensor:
 
 
 def _one_after_the_other(slope: Tensor, room: Tensor, rise: Tensor, norm: str) -> Tensor:
-    """Entries move to the box in the order of their slopes; the last as far as is left to do."""
-    _, order = slope.sort(dim=1, descending=True, stable=True)
+    """Entries move to the box in the order of their slopes, or of their gains; the last as far as is left to do."""
+    order = (slope if norm == "l1" else slope * room).argsort(dim=1, descending=True, stable=True)
     gain = (slope * room).gather(1, order)
     left = rise.unsqueeze(1) - (gain.cumsum(1) - gain)
     sorted_slope = slope.gather(1, order)

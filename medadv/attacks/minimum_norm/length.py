@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-ORDERS = {"linf": math.inf, "l2": 2.0, "l1": 1.0}
+ORDERS = {"linf": math.inf, "l2": 2.0, "l1": 1.0, "l0": 0.0}
 
 
 def length(change: Tensor, norm: str) -> Tensor:
@@ -15,13 +15,13 @@ def length(change: Tensor, norm: str) -> Tensor:
 
     Args:
         change: [N, ...].
-        norm: "linf", "l2" or "l1".
+        norm: "linf", "l2", "l1" or "l0" (how many entries are not 0).
 
     Returns:
         [N] float64.
 
-    >>> [float(length(torch.tensor([[3.0, -4.0]]), norm)) for norm in ("linf", "l2", "l1")]
-    [4.0, 5.0, 7.0]
+    >>> [float(length(torch.tensor([[3.0, -4.0]]), norm)) for norm in ("linf", "l2", "l1", "l0")]
+    [4.0, 5.0, 7.0, 2.0]
     """
     found: Tensor = torch.linalg.vector_norm(change.flatten(1), ord=ORDERS[norm], dim=1, dtype=torch.float64)
     return found

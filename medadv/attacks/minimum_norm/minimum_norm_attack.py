@@ -18,11 +18,12 @@ from medadv.perturbations import Perturbation
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class MinimumNormAttack(BaseAttack):
-    """An attack without a budget: it minimises the length of the noise that fools the victim.
+    """An attack without a budget: it minimises the length of the change that fools the victim.
 
     In its result, an image that was fooled is the nearest adversarial one that was seen, `distance` is the length of
-    its change as a fraction of the image range, and `loss` is its margin; an image that was not fooled is the clean one
-    at distance 0. `Result.success_within` gives the outcome for a budget.
+    its change as a fraction of the image range (a number of entries for "l0", of voxels for a displacement), and `loss`
+    is its margin; an image that was not fooled is the clean one at distance 0. `Result.success_within` gives the
+    outcome for a budget. Where the victim's task is "multilabel", every finding that could change is a rival class.
 
     Args:
         steps: number of iterations, at least 1.
@@ -40,16 +41,16 @@ class MinimumNormAttack(BaseAttack):
     @property
     @abstractmethod
     def measure(self) -> str:
-        """The norm that is minimised: "linf", "l2" or "l1"."""
+        """What is minimised: "linf", "l2", "l1" or "l0" of noise, or the "displacement" of a flow."""
 
-    @property
-    def _margin(self) -> float:
-        """The kappa of the hunt: 0, the victim's answer alone decides."""
-        return 0.0
+    def _needed(self, clean_logits: Tensor) -> Tensor:
+        """The margin [N] of an adversarial image: 0, the victim's answer alone decides."""
+        return clean_logits.new_zeros(len(clean_logits))
 
     def _run(self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor, clean_logits: Tensor) -> Result:
         with torch.inference_mode(False), torch.enable_grad():
-            hunt = Hunt(victim, images, targets, ids, clean_logits, self.measure, self._margin)
+            needed = self._needed(clean_logits.detach())
+            hunt = Hunt(victim, images, targets, ids, clean_logits, needed, self.measure)
             if len(hunt.rows):
                 self._chase(hunt)
             return hunt.result()
@@ -76,6 +77,5 @@ class MinimumNormGradientAttack(MinimumNormAttack):
         super().__post_init__()
         object.__setattr__(self, "kappa", _arguments.real(self.kappa, "kappa", at_least=0))
 
-    @property
-    def _margin(self) -> float:
-        return self.kappa
+    def _needed(self, clean_logits: Tensor) -> Tensor:
+        return self.kappa * clean_logits.abs().amax(dim=1).clamp_min(1)

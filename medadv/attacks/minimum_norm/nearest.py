@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from medadv.attacks.minimum_norm.length import length
 from medadv.attacks.record import Record
 from medadv.perturbations import Parameters
 
@@ -20,7 +21,7 @@ class Nearest(Record):
         predictions: [N] of the clean images.
         wrong: bool [N], already wrong; these rows stay clean.
         forwards: passes already made per image.
-        norm: "linf", "l2" or "l1", in which distances are measured.
+        measure: the distance [M] float64 of changed images of the rows [M], from the images and their parameters.
     """
 
     def __init__(
@@ -31,12 +32,11 @@ class Nearest(Record):
         predictions: Tensor,
         wrong: Tensor,
         forwards: int,
-        norm: str,
+        measure: Callable[[Tensor, Tensor, Parameters], Tensor],
     ) -> None:
         super().__init__(images, parameters, loss, predictions, wrong, forwards)
         self.loss = loss.clone()
-        self.norm = norm
-        self.clean = images
+        self.measure = measure
         self.distance = torch.full_like(loss, torch.inf, dtype=torch.float64)
 
     def see(
@@ -50,8 +50,7 @@ class Nearest(Record):
         wrong: Tensor,
     ) -> None:
         self.forwards[rows] += 1
-        images = images.detach()
-        distance = length(images.double() - self.clean[rows].double(), self.norm)
+        distance = self.measure(rows, images.detach(), parameters)
         nearer = wrong & (distance < self.distance[rows])
         self.distance[rows[nearer]] = distance[nearer]
         self._keep(rows, nearer, images, parameters, loss, predictions)

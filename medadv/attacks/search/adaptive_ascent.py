@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ class AdaptiveAscent:
     objective, or if neither the length nor the best value changed since; it then goes on from its best point.
 
     Args:
-        rule: "sign", "l2" or "l1", see `medadv.attacks.search.ascent.Ascent`.
+        rule: "sign" or "l2", see `medadv.attacks.search.ascent.Ascent`.
         lengths: first length of a step for each parameter tensor, in its units.
         steps: how many will be made.
 
@@ -31,6 +32,8 @@ class AdaptiveAscent:
     >>> ascent.checks[:4]
     (22, 41, 57, 70)
     """
+
+    inertia: ClassVar[bool] = True
 
     def __init__(self, rule: str, lengths: dict[str, float], steps: int) -> None:
         self.rule = rule
@@ -65,11 +68,11 @@ class AdaptiveAscent:
         scale = self._rows["scale"]
         ahead = project(
             {
-                name: value + self.lengths[name] * _like(scale, value) * direction(self.rule, gradients[name])
+                name: value + self.lengths[name] * _like(scale, value) * self._direction(gradients[name])
                 for name, value in parameters.items()
             }
         )
-        if self._step > 0:
+        if self._step > 0 and self.inertia:
             ahead = project({name: self._with_inertia(name, parameters[name], ahead[name]) for name in ahead})
         self._before = parameters
         self._step += 1
@@ -84,6 +87,9 @@ class AdaptiveAscent:
         for memory in (self._before, self._best, self._best_gradients, self._rows):
             memory.update({name: values[rows] for name, values in memory.items()})
 
+    def _direction(self, gradient: Tensor) -> Tensor:
+        return direction(self.rule, gradient)
+
     def _with_inertia(self, name: str, here: Tensor, ahead: Tensor) -> Tensor:
         return here + _NEW * (ahead - here) + (1 - _NEW) * (here - self._before[name])
 
@@ -93,27 +99,32 @@ class AdaptiveAscent:
         """Note the best point, and go back to it where the length is halved."""
         if self._step == 0:
             self._best, self._best_gradients = dict(parameters), dict(gradients)
-            self._rows = {
-                "value": values,
-                "best": values,
-                "best at check": values,
-                "rises": torch.zeros_like(values),
-                "halved": torch.ones_like(values, dtype=torch.bool),
-                "scale": torch.ones_like(values),
-            }
+            self._rows = {"value": values, "best": values, "scale": torch.ones_like(values), **self._first(values)}
             return parameters, gradients
         rows = self._rows
         better = values > rows["best"]
         self._best = _chosen(better, parameters, self._best)
         self._best_gradients = _chosen(better, gradients, self._best_gradients)
-        rows["rises"] = rows["rises"] + (values > rows["value"])
+        self._note(values)
         rows["value"], rows["best"] = values, torch.where(better, values, rows["best"])
         if self._step not in self.checks:
             return parameters, gradients
-        halved = self._check()
-        return _chosen(halved, self._best, parameters), _chosen(halved, self._best_gradients, gradients)
+        back = self._check()
+        return _chosen(back, self._best, parameters), _chosen(back, self._best_gradients, gradients)
+
+    def _first(self, values: Tensor) -> dict[str, Tensor]:
+        """What is remembered per example besides its values, before the first step."""
+        return {
+            "best at check": values,
+            "rises": torch.zeros_like(values),
+            "halved": torch.ones_like(values, dtype=torch.bool),
+        }
+
+    def _note(self, values: Tensor) -> None:
+        self._rows["rises"] = self._rows["rises"] + (values > self._rows["value"])
 
     def _check(self) -> Tensor:
+        """Set the lengths anew; which examples go on from their best point."""
         rows, number = self._rows, self.checks.index(self._step)
         since = self._step - (self.checks[number - 1] if number else 0)
         stuck = ~rows["halved"] & (rows["best"] <= rows["best at check"])

@@ -133,9 +133,26 @@ def direction(rule: str, gradient: Tensor) -> Tensor:
 
 
 def _sparse(gradient: Tensor) -> Tensor:
+    count = math.ceil(_SPARSE * gradient[0].numel())
+    return sparse(gradient, torch.full((len(gradient),), count, device=gradient.device))
+
+
+def sparse(gradient: Tensor, counts: Tensor) -> Tensor:
+    """The signs of the largest entries of each row, divided by their number: a step of length 1 in the L1 norm.
+
+    Args:
+        gradient: [N, ...] float32.
+        counts: [N] int64, how many entries, at least 1; those as large as the last one are taken too.
+
+    Returns:
+        The same shape; a row of zeros stays.
+
+    >>> sparse(torch.tensor([[0.5, -2.0, 1.0]]), torch.tensor([2]))
+    tensor([[ 0.0000, -0.5000,  0.5000]])
+    """
     size = gradient.abs().flatten(1)
-    count = math.ceil(_SPARSE * size.shape[1])
-    smallest = size.topk(count, dim=1).values[:, -1:]
+    largest = size.topk(int(counts.max()), dim=1).values
+    smallest = largest.gather(1, counts.unsqueeze(1) - 1)
     chosen = (size >= smallest) & (size > 0)
     share = chosen / _positive(chosen.sum(dim=1, keepdim=True).float())
     return gradient.sign() * share.reshape(gradient.shape)

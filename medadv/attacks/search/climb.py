@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from medadv.attacks.gradients import NO_GRADIENT
 from medadv.attacks.randomness import Draw
 from medadv.attacks.record import Record
 from medadv.attacks.search.adaptive_ascent import AdaptiveAscent
 from medadv.attacks.search.ascent import Ascent
 from medadv.attacks.search.estimate import Estimate, Slope, View
+from medadv.attacks.search.sparse_ascent import SparseAscent
 from medadv.models.victim import Victim
 from medadv.objectives.objective import Objective, Situation, value_at
 from medadv.perturbations import Parameters, Perturbation
@@ -145,13 +147,13 @@ class Climb:
 
     def _gradients(self, place: _Place, value: Tensor, going: Tensor, parameters: Parameters) -> Parameters:
         if not value.requires_grad:
-            raise ValueError(_NO_GRADIENT)
+            raise ValueError(NO_GRADIENT)
         # Rows that are done weigh nothing, so that no gradient is taken for them.
         gradients = torch.autograd.grad(value[going].sum(), list(parameters.values()), allow_unused=True)
         found: Parameters = {}
         for name, gradient in zip(parameters, gradients, strict=True):
             if gradient is None:
-                raise ValueError(_NO_GRADIENT)
+                raise ValueError(NO_GRADIENT)
             self._refuse_not_finite("the gradient", gradient.flatten(1).abs().amax(dim=1), place)
             found[name] = gradient
         self.record.backwards[place.rows[going]] += 1
@@ -174,11 +176,7 @@ class _Steps:
         self._bounds = bounds
         self._nesterov = search.gradient.nesterov
         self._estimate = Estimate(search.gradient, radii, bounds)
-        self._ascent: Ascent | AdaptiveAscent = (
-            AdaptiveAscent(search.rule, lengths, search.steps)
-            if search.adaptive
-            else Ascent(search.rule, lengths, search.momentum)
-        )
+        self._ascent = _ascent(search, lengths)
 
     def move(
         self, images: Tensor, parameters: Parameters, own: Parameters | None, value: Tensor, slope: Slope, draw: Draw
@@ -196,6 +194,14 @@ class _Steps:
         self._ascent.keep(rows)
 
 
+def _ascent(search: Search, lengths: dict[str, float]) -> Ascent | AdaptiveAscent:
+    if not search.adaptive:
+        return Ascent(search.rule, lengths, search.momentum)
+    if search.rule == "l1":
+        return SparseAscent(lengths, search.steps)
+    return AdaptiveAscent(search.rule, lengths, search.steps)
+
+
 def _as_it_is(images: Tensor) -> Tensor:
     return images
 
@@ -206,9 +212,3 @@ def _leaves(parameters: Parameters) -> Parameters:
 
 def _only(parameters: Parameters, rows: Tensor) -> Parameters:
     return {name: values[rows] for name, values in parameters.items()}
-
-
-_NO_GRADIENT = (
-    "the model must give a gradient to its input, but its logits do not depend on the images in a way that autograd "
-    "can follow (detach, no_grad, or a step such as argmax)."
-)

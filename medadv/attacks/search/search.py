@@ -25,11 +25,12 @@ class Search:
     Args:
         steps: gradient steps per restart, at least 1.
         rule: "sign", "l2", "l1" or "adam", see `medadv.attacks.search.ascent.Ascent`.
-        step_size: length of a step as a fraction of the budget's radius, above 0; None: reach / steps, at most 1, or
-            2 where it is adaptive.
+        step_size: length of a step as a fraction of the budget's radius, above 0; None: reach / steps, at most 1; where
+            it is adaptive 2, or 1 for rule "l1".
         momentum: decay of the sum of gradients, at least 0; 0 for rule "adam" and adaptive steps.
         adaptive: halve the length of a step, for each image, where it no longer helps, see
-            `medadv.attacks.search.adaptive_ascent.AdaptiveAscent`; not for rule "adam".
+            `medadv.attacks.search.adaptive_ascent.AdaptiveAscent`, and for rule "l1"
+            `medadv.attacks.search.sparse_ascent.SparseAscent`; not for rule "adam".
         gradient: which gradient is followed, see `medadv.attacks.search.gradient.Gradient`.
         reach: how many radii all steps of the default length go together, above 0 (2.5: Madry et al., "Towards deep
             learning models resistant to adversarial attacks", 2018).
@@ -86,7 +87,9 @@ class Search:
         """The length of a step as a fraction of the budget's radius."""
         if self.step_size is not None:
             return self.step_size
-        return 2.0 if self.adaptive else min(self.reach / self.steps, 1.0)
+        if self.adaptive:
+            return 1.0 if self.rule == "l1" else 2.0
+        return min(self.reach / self.steps, 1.0)
 
 
 def maximise(

@@ -35,7 +35,27 @@ def test_no_other_point_of_the_ball_is_nearer(norm):
         assert float(angle.max()) <= 1e-5
 
 
-@pytest.mark.parametrize("norm", NORMS)
+def test_l0_keeps_the_largest_entries():
+    noise, radius = points()
+    radius = (4 * radius).floor()
+    projected = to_ball(noise, radius + 0.5, "l0")
+    for row, count in enumerate(radius.int().tolist()):
+        expected = noise[row].flatten().clone()
+        expected[expected.abs().argsort(descending=True)[count:]] = 0
+        assert torch.equal(projected[row].flatten(), expected)
+    # The nearest point: any other choice of entries leaves out more.
+    left_out = (noise - projected).flatten(1).square().sum(1)
+    for other in points(60)[0]:
+        chosen = to_ball(other.expand_as(noise), radius, "l0") != 0
+        assert bool((left_out <= (noise * ~chosen).flatten(1).square().sum(1) + 1e-6).all())
+
+
+def test_l0_takes_the_first_of_equal_entries():
+    noise = torch.tensor([[1.0, -1.0, 1.0, 0.5]])
+    assert to_ball(noise, torch.tensor([2.0]), "l0").tolist() == [[1.0, -1.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("norm", [*NORMS, "l0"])
 def test_a_radius_of_zero_and_infinity(norm):
     noise, _ = points(3)
     assert torch.equal(to_ball(noise, torch.zeros(3).double(), norm), torch.zeros_like(noise))

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -80,6 +82,22 @@ def test_agrees_with_bisection_on_large_rows(norm):
         assert np.linalg.norm(change, distances.ORDERS[norm]) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+def test_l0_is_the_smallest_of_all_sets_of_entries(seed, share):
+    weight, rise, low, high = problem(seed, size=8, share=share)
+    gains = np.maximum(weight * high, weight * low)
+    enough = [
+        count
+        for count in range(1, 9)
+        if any(gains[list(chosen)].sum() >= rise for chosen in itertools.combinations(range(8), count))
+    ]
+    change = solved(weight, rise, low, high, "l0")
+    assert np.count_nonzero(change) == enough[0]
+    assert weight @ change == pytest.approx(rise, rel=1e-12)
+    assert bool(((change >= low - 1e-15) & (change <= high + 1e-15)).all())
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_without_a_box_the_length_is_the_rise_over_the_dual_norm(norm):
     weight = torch.randn(5, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -91,7 +109,7 @@ def test_without_a_box_the_length_is_the_rise_over_the_dual_norm(norm):
     torch.testing.assert_close(length(change, norm), rise.abs() / torch.linalg.vector_norm(weight, dual, 1))
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", [*NORMS, "l0"])
 def test_a_box_too_small_is_filled_in_the_direction_that_helps(norm):
     weight = torch.tensor([[2.0, -1.0, 0.0]])
     low, high = torch.tensor([[-0.1, -0.2, -0.3]]), torch.tensor([[0.4, 0.5, 0.6]])
@@ -103,7 +121,7 @@ def test_a_box_too_small_is_filled_in_the_direction_that_helps(norm):
     )
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", [*NORMS, "l0"])
 def test_nothing_to_do_and_nothing_that_can_be_done(norm):
     box = torch.ones(2, 3)
     weight = torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
@@ -111,7 +129,7 @@ def test_nothing_to_do_and_nothing_that_can_be_done(norm):
     assert torch.equal(change, torch.zeros(2, 3, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", [*NORMS, "l0"])
 def test_rows_do_not_depend_on_each_other(norm):
     generator = torch.Generator().manual_seed(0)
     weight, rise = torch.randn(20, 40, generator=generator), torch.randn(20, generator=generator)
