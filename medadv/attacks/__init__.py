@@ -30,6 +30,7 @@ from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormAttack
 from medadv.attacks.ni_fgsm import NIFGSM
 from medadv.attacks.pgd import PGD
 from medadv.attacks.random_noise import RandomNoise, random_changes
+from medadv.attacks.random_search import random_search
 from medadv.attacks.randomness import Draw
 from medadv.attacks.result import Result, Status
 from medadv.attacks.search.diversity import Diversity
@@ -129,6 +130,7 @@ __all__ = [
     "budget_curve",
     "maximise",
     "random_changes",
+    "random_search",
     "transfer",
     "transferred",
 ]

@@ -215,6 +215,21 @@ def class_name(label: int | str, names: list[str]) -> str:
     return names[label] if 0 <= label < len(names) else f"class {label}"
 
 
+def advice(check: str) -> str:
+    """What to do, or to think, about a trust check that failed.
+
+    Args:
+        check: its number.
+
+    Returns:
+        One sentence; nothing for a check that is not known here.
+
+    >>> advice("C9")
+    'Raise the steps or the restarts.'
+    """
+    return _ADVICE.get(check, "")
+
+
 def moment(text: str) -> str:
     """A time of ISO 8601 in UTC as people write it; any other text as it is.
 
@@ -223,6 +238,30 @@ def moment(text: str) -> str:
     """
     return text.replace("+00:00", " UTC").replace("T", " ", 1) if text.endswith("+00:00") else text
 
+
+_ADVICE = {
+    "C1": "Take the softmax out of the model.",
+    "C2": "The model draws random numbers: gradients and answers must be averaged over many draws.",
+    "C3": "The attack cannot see where to go, which is not robustness: raise the margin, and replace what rounds.",
+    "C4": "The model searches while it answers: an attack must be differentiated through that search, or attack it.",
+    "C5": "Raise the margin, which suits all tasks; an objective with a goal does not measure robust accuracy.",
+    "C6": "The attack is weaker than a search without gradients: raise the steps or the restarts, or raise the margin.",
+    "C7": "The search does not work on this model: raise the steps, or change their size.",
+    "C8": "Choose larger budgets, until accuracy falls to that of guessing; where it does not, the attack is blind.",
+    "C9": "Raise the steps or the restarts.",
+    "C10": "The stored results contradict each other.",
+    "C11": "The stored results contradict each other.",
+    "C12": "This is a defect of medadv: please report it.",
+    "C13": "Successes hang on rounding: count them again on the images as they will be saved.",
+    "C14": "The attack is no better than noise.",
+    "C15": "Gradients are masked: an attack that may change everything must succeed.",
+    "C16": "The attack misses what is known to be there: raise the restarts, raise the margin, or use another attack.",
+    "C17": "A part of the model is hidden from the gradient: attack it with a differentiable stand-in, or without "
+    "gradients.",
+    "C18": "The attack came to an early or a wrong end: look at its step size, its steps and its gradients.",
+    "C19": "The stored results do not belong to this model and these images.",
+    "C20": "The stored results contradict each other.",
+}
 
 _UNITS = {
     "number": _Unit(0.0, lambda v: f"{v:.3g}", lambda v: f"a budget of {v:.3g}"),

@@ -18,7 +18,7 @@ from medadv.report.results import Check, Distances, Rate, Results, Series, read_
 from medadv.sweep.store import Receipt, Store
 
 # A failure of one of these makes the robust accuracy itself untrustworthy, not only less complete.
-_DECISIVE_CHECKS = {"C2", "C3", "C6", "C7", "C9", "C12", "C14", "C15"}
+_DECISIVE_CHECKS = {"C2", "C3", "C5", "C6", "C7", "C9", "C12", "C14", "C15", "C17"}
 
 # Shares of the right examples for which the smallest change that suffices is told.
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -62,6 +62,7 @@ def _render(store: Store) -> str:
         number=wording.percent_number,
         count=wording.count,
         mean=wording.mean_count,
+        advice=wording.advice,
     )
     template = environment.from_string((folder / "report.html").read_text(encoding="utf-8"))
     results = read_results(store)

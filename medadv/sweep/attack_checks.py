@@ -17,11 +17,10 @@ from torch import Tensor
 from medadv.attacks import Gradient, random_changes
 from medadv.sweep.constraint import result_violations, shows_in_images, spent, violations
 from medadv.sweep.plan import Curve, Evaluation
-from medadv.sweep.result_checks import read_points
-from medadv.sweep.sample import Finding, Probe, Sample, budget_text, joined, judged, percent
+from medadv.sweep.result_checks import Point, read_points
+from medadv.sweep.sample import TOLERANCE, Finding, Probe, Sample, budget_text, joined, judged, percent
 from medadv.sweep.store import Store
 
-TOLERANCE = 0.05  # of the sample
 _DRAWS = 10  # of random changes per image
 _SINGLE_STEP: dict[str, Any] = {
     "steps": 1,
@@ -44,10 +43,15 @@ def probe(curve: Curve, store: Store, sample: Sample) -> Probe:
         sample: the images.
 
     Returns:
-        The budget where the share of right images that withstand is nearest to a half, and the result there.
+        The budget where the share of right images that withstand is nearest to a half, and the result there. Of
+        budgets that are equally near, the largest if they break few images, else the smallest.
     """
-    points = [point for point in read_points(store) if point.attack == curve.label]
-    nearest = min(points, key=lambda point: abs(point.robust / max(point.correct, 1) - 0.5))
+
+    def telling(point: Point) -> tuple[float, float]:
+        share = point.robust / max(point.correct, 1)
+        return abs(share - 0.5), -point.budget if share > 0.5 else point.budget
+
+    nearest = min((point for point in read_points(store) if point.attack == curve.label), key=telling)
     attack = next(each for each in curve.gradient_attacks if each.budget == nearest.budget)
     return Probe(attack, sample.attack(attack))
 

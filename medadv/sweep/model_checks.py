@@ -1,4 +1,4 @@
-"""Trust checks of the model: logits (C1), repeatable (C2), differentiable (C3), breakable (C15)."""
+"""Trust checks of the model: logits (C1), repeatable (C2), no inner search (C4), breakable (C15)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from medadv.attacks import PGD, Attack, Draw
+from medadv.attacks import PGD
+from medadv.sweep.forward_watch import ForwardWatch
 from medadv.sweep.plan import Curve
-from medadv.sweep.sample import Finding, Sample, joined, judged, percent
+from medadv.sweep.sample import Finding, Sample, judged, percent
 
 _SIMPLEX_TOLERANCE = 1e-5
 _REPEATS = 5
@@ -59,49 +60,24 @@ def deterministic(sample: Sample) -> Finding:
     return judged(moved == 0 and difference < _REPEAT_TOLERANCE, sentence)
 
 
-def gradients(curves: Sequence[Curve], sample: Sample) -> Finding:
-    """C3: the objective has a gradient that is finite and not zero, for every image and every attack.
+def does_not_optimise(sample: Sample) -> Finding:
+    """C4: no gradient is taken while the model answers.
+
+    A model that does (test-time adaptation, purification by gradient steps) moves its answer by an inner search, which
+    an attack has to be differentiated through, or adapted to. An inner search without gradients is not seen.
 
     Args:
-        curves: the attacks.
         sample: the images.
 
     Returns:
-        Passed where all have one.
+        Passed where no operation of the forward pass belongs to a backward pass.
     """
-    parts = []
-    alive = True
-    for curve in curves:
-        sizes = gradient_sizes(curve.gradient_attacks[-1], sample)
-        good = int((torch.isfinite(sizes) & (sizes > 0)).sum())
-        alive = alive and good == len(sample)
-        parts.append(f"{curve.attack.name}: {good} of {len(sample)} images have a gradient other than zero")
-    return judged(alive, joined(parts))
-
-
-def gradient_sizes(attack: Attack, sample: Sample) -> Tensor:
-    """Largest entry of the gradient of an attack's objective to its parameters, where its first restart begins.
-
-    Args:
-        attack: perturbation and objective.
-        sample: the images.
-
-    Returns:
-        [M]; zero where the model gives no gradient at all.
-    """
-    start = attack.perturbation.identity(sample.images)
-    if attack.random_start:
-        draw = Draw(attack.seed, sample.ids, 0)
-        start = attack.perturbation.random(sample.images, draw, sample.victim.bounds)
-    parameters = {name: values.detach().requires_grad_() for name, values in start.items()}
-    with torch.enable_grad():
-        changed = attack.perturbation.apply(sample.images, parameters, sample.victim.bounds)
-        value = attack.objective(sample.victim(changed), sample.targets)
-        if not value.requires_grad:
-            return torch.zeros_like(value)
-        found = torch.autograd.grad(value.sum(), list(parameters.values()), allow_unused=True)
-    sizes = [torch.zeros_like(value) if grad is None else grad.flatten(1).abs().amax(dim=1) for grad in found]
-    return torch.stack(sizes).amax(dim=0)
+    with torch.enable_grad(), ForwardWatch() as watch:
+        sample.victim(sample.images.clone().requires_grad_())
+    sentence = (
+        f"{watch.backward_operations} operations of a backward pass ran while the model answered {len(sample)} images."
+    )
+    return judged(watch.backward_operations == 0, sentence)
 
 
 def without_limit(curves: Sequence[Curve], sample: Sample) -> Finding:

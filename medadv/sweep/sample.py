@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from medadv.attacks import Attack, Result
 from medadv.models import Victim
+
+TOLERANCE = 0.05  # of a sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,18 @@ class Sample:
     def __len__(self) -> int:
         return len(self.images)
 
+    def part(self, rows: Tensor) -> Sample:
+        """Some images of the sample.
+
+        Args:
+            rows: int64 [R], which.
+
+        Returns:
+            The smaller sample.
+        """
+        chosen = {name: getattr(self, name)[rows] for name in ("images", "targets", "ids", "logits")}
+        return replace(self, **chosen)
+
     def attack(self, attack: Attack, rows: Tensor | None = None) -> Result:
         """What an attack does to the sample.
 
@@ -45,8 +59,8 @@ class Sample:
         Returns:
             One row per image.
         """
-        rows = torch.arange(len(self), device=self.ids.device) if rows is None else rows
-        return attack.run(self.victim, self.images[rows], self.targets[rows], self.ids[rows], self.logits[rows])
+        part = self if rows is None else self.part(rows)
+        return attack.run(part.victim, part.images, part.targets, part.ids, part.logits)
 
     def wrong(self, images: Tensor, rows: Tensor | None = None) -> Tensor:
         """Whether the model gets changed images of the sample wrong.

@@ -1,21 +1,31 @@
 """Whether an evaluation can be trusted: the checks C1 to C20.
 
 After the checklist of Carlini et al., "On evaluating adversarial robustness" (2019), the flags of AutoAttack (Croce and
-Hein, 2020) and the indicators of attack failure of Pintor et al. (2022). A check is made on a sample of images that the
-model gets right, and on the stored results; what cannot be checked is listed as "not run" with the reason.
+Hein, 2020), the indicators of attack failure of Pintor et al. (2022) and the active tests of Zimmermann et al. (2022).
+A check is made on a sample of images that the model gets right, or on the stored results; what cannot be checked is
+listed as "not run" with the reason.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medadv.sweep import attack_checks, model_checks, result_checks
+from medadv.sweep import (
+    attack_checks,
+    black_box_checks,
+    failure_indicators,
+    gradient_checks,
+    model_checks,
+    objective_checks,
+    result_checks,
+)
+from medadv.sweep.black_box import BlackBox, black_box
 from medadv.sweep.plan import Evaluation
 from medadv.sweep.sample import Finding, Probe, Sample, not_run
 from medadv.sweep.store import Store
@@ -86,9 +96,6 @@ def run_checks(
 
 
 def _jobs(evaluation: Evaluation, store: Store, sample: Sample | None) -> dict[str, Callable[[], Finding]]:
-    reasons = {**_NOT_RUN, **({} if sample else dict.fromkeys(_ON_THE_SAMPLE, _NO_SAMPLE))}
-    if sample and not evaluation.gradient_curves:
-        reasons |= dict.fromkeys(_OF_GRADIENT_ATTACKS, _NO_GRADIENT_ATTACK)
     others = {curve.label for curve in evaluation.curves} - {curve.label for curve in evaluation.gradient_curves}
     jobs: dict[str, Callable[[], Finding]] = {
         "C1": lambda: model_checks.logits(evaluation.logits),
@@ -99,30 +106,50 @@ def _jobs(evaluation: Evaluation, store: Store, sample: Sample | None) -> dict[s
         "C20": lambda: result_checks.intervals(store),
     }
     if sample is not None:
-        jobs |= _on_the_sample(evaluation, store, sample)
-    jobs |= {name: partial(not_run, reason) for name, reason in reasons.items()}
-    return dict(sorted(jobs.items(), key=lambda item: int(item[0][1:])))
+        jobs |= _OnTheSample(evaluation, store, sample).jobs()
+    reason = _NO_SAMPLE if sample is None else _NO_GRADIENT_ATTACK
+    return {name: jobs.get(name, partial(not_run, reason)) for name in TITLES}
 
 
-def _on_the_sample(evaluation: Evaluation, store: Store, sample: Sample) -> dict[str, Callable[[], Finding]]:
-    probes: list[Probe] = []
-    curves = evaluation.gradient_curves
+class _OnTheSample:
+    """The checks that try something on the sample; what several of them need is tried once, when it is first needed."""
 
-    def probed() -> list[Probe]:
-        if not probes:
-            probes.extend(attack_checks.probe(curve, store, sample) for curve in curves)
-        return probes
+    def __init__(self, evaluation: Evaluation, store: Store, sample: Sample) -> None:
+        self.evaluation = evaluation
+        self.store = store
+        self.sample = sample
 
-    return {
-        "C2": lambda: model_checks.deterministic(sample),
-        "C3": lambda: model_checks.gradients(curves, sample),
-        "C7": lambda: attack_checks.single_step(probed(), sample),
-        "C9": lambda: attack_checks.converged(probed(), sample),
-        "C12": lambda: attack_checks.within_budget(probed(), evaluation, store, sample),
-        "C13": lambda: attack_checks.verified_again(probed(), sample),
-        "C14": lambda: attack_checks.noise_floor(probed(), sample),
-        "C15": lambda: model_checks.without_limit(curves, sample),
-    }
+    @cached_property
+    def probes(self) -> list[Probe]:
+        return [attack_checks.probe(curve, self.store, self.sample) for curve in self.evaluation.gradient_curves]
+
+    @cached_property
+    def black_boxes(self) -> list[BlackBox]:
+        return [black_box(each, self.sample) for each in self.probes]
+
+    def jobs(self) -> dict[str, Callable[[], Finding]]:
+        evaluation, store, sample = self.evaluation, self.store, self.sample
+        curves = evaluation.gradient_curves
+        without_gradients = {
+            "C2": lambda: model_checks.deterministic(sample),
+            "C4": lambda: model_checks.does_not_optimise(sample),
+            "C12": lambda: attack_checks.within_budget(self.probes, evaluation, store, sample),
+        }
+        if not curves:
+            return without_gradients
+        return without_gradients | {
+            "C3": lambda: gradient_checks.gradients(curves, sample),
+            "C5": lambda: objective_checks.suits_the_classes(curves, sample),
+            "C6": lambda: black_box_checks.no_black_box_stronger(self.probes, self.black_boxes, sample),
+            "C7": lambda: attack_checks.single_step(self.probes, sample),
+            "C9": lambda: attack_checks.converged(self.probes, sample),
+            "C13": lambda: attack_checks.verified_again(self.probes, sample),
+            "C14": lambda: attack_checks.noise_floor(self.probes, sample),
+            "C15": lambda: model_checks.without_limit(curves, sample),
+            "C16": lambda: black_box_checks.planted_weakness(self.probes, self.black_boxes, sample),
+            "C17": lambda: gradient_checks.whole_defence(self.probes, sample),
+            "C18": lambda: failure_indicators.failure_indicators(self.probes, sample),
+        }
 
 
 def _sample(evaluation: Evaluation) -> Sample | None:
@@ -153,15 +180,5 @@ def spread(numbers: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return numbers[np.arange(count) * len(numbers) // count]
 
 
-_ON_THE_SAMPLE = ("C2", "C3", "C7", "C9", "C12", "C13", "C14", "C15")
-_OF_GRADIENT_ATTACKS = ("C3", "C7", "C9", "C13", "C14", "C15")
 _NO_GRADIENT_ATTACK = "No attack that follows gradients of the model within a budget was run."
 _NO_SAMPLE = "The model gets no image right, so there is nothing to attack."
-_NOT_RUN = {
-    "C4": "Whether the model runs an optimisation of its own while it answers is not looked into.",
-    "C5": "Cross-entropy and margin, the objectives in use, suit any number of classes from two.",
-    "C6": "This version has no black-box attack to compare with.",
-    "C16": "No network with a planted weakness was built from this model.",
-    "C17": "No defence was named, so the model was attacked as it stands.",
-    "C18": "The indicators of attack failure are not computed in this version, except those of C3, C7, C9 and C15.",
-}

@@ -10,8 +10,9 @@ import pytest
 
 from medadv.report import write_report
 from medadv.report.results import read_results
-from medadv.report.wording import THIN_SPACE, percent
+from medadv.report.wording import THIN_SPACE, advice, percent
 from medadv.sweep.store import Store, StoreDamaged
+from medadv.sweep.trust import TITLES
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
 SVG_EMPTY = {"line", "polyline", "path", "circle"}
@@ -173,7 +174,7 @@ def test_passed_checks_raise_no_banner(page, document):
     assert "C13 Success is verified again not run" in document.words()
 
 
-@pytest.mark.parametrize("number", ["C2", "C3", "C6", "C9", "C12"])
+@pytest.mark.parametrize("number", ["C2", "C3", "C5", "C6", "C9", "C12", "C17"])
 def test_a_decisive_failure_raises_the_red_banner(tmp_path, number, made):
     checks = [*made.CHECKS, (number, "The title of it", "failed", "The sentence of it.")]
     page = page_of(made.make_store(tmp_path / "sweep", checks=checks), tmp_path)
@@ -181,7 +182,12 @@ def test_a_decisive_failure_raises_the_red_banner(tmp_path, number, made):
     banner = page.split('class="banner bad"')[1].split("</div>")[0]
     assert "Do not rely on these numbers" in banner
     assert f"{number} The title of it." in banner
-    assert "The sentence of it." in banner
+    assert f"The sentence of it. <em>{advice(number)}</em>" in banner
+
+
+def test_there_is_advice_for_every_check():
+    assert all(advice(number).endswith(".") for number in TITLES)
+    assert advice("C99") == ""
 
 
 def test_another_failure_is_named_too(tmp_path, made):

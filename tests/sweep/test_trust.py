@@ -20,7 +20,7 @@ from medadv.attacks import (
 )
 from medadv.data import ImageSet
 from medadv.models import Victim
-from medadv.sweep import Store, Unit, attack_checks, model_checks, result_checks
+from medadv.sweep import Store, Unit, attack_checks, gradient_checks, model_checks, result_checks
 from medadv.sweep.constraint import result_violations, spent, violations
 from medadv.sweep.evaluate import evaluate
 from medadv.sweep.plan import Curve
@@ -45,26 +45,11 @@ def test_a_sound_model_fails_nothing(job, tmp_path):
     checks = checks_of(job.evaluation(), tmp_path)
     assert list(checks) == list(TITLES) == [f"C{number}" for number in range(1, 21)]
     assert failed(checks) == []
-    not_run = [name for name, check in checks.items() if check.outcome == "not run"]
-    assert not_run == ["C4", "C5", "C6", "C16", "C17", "C18"]
+    assert [name for name, check in checks.items() if check.outcome == "not run"] == []
     for name, check in checks.items():
         assert check.sentence.endswith("."), name
         assert "\n" not in check.sentence
-        assert any(character.isdigit() for character in check.sentence) or check.outcome == "not run", name
-
-
-def round_to_levels(images):
-    return (images * 16).round() / 16
-
-
-class Reversed(torch.autograd.Function):
-    @staticmethod
-    def forward(context, images):
-        return images.clone()
-
-    @staticmethod
-    def backward(context, gradient):
-        return -gradient
+        assert any(character.isdigit() for character in check.sentence), name
 
 
 class Wrapped(nn.Module):
@@ -76,42 +61,17 @@ class Wrapped(nn.Module):
         return self.function(images)
 
 
-@pytest.mark.parametrize(
-    ("edge", "expected"),
-    [
-        (round_to_levels, {"C3", "C15"}),
-        (Reversed.apply, {"C15"}),
-    ],
-)
-def test_masked_gradients_are_found(job, tmp_path, edge, expected):
-    checks = checks_of(job.evaluation(job.BrighterHalf(edge=Wrapped(edge))), tmp_path)
-    assert expected <= set(failed(checks))
-
-
-def test_saturated_logits_are_found(job, tmp_path):
-    checks = checks_of(job.evaluation(job.BrighterHalf(scale=1e6, dtype=torch.float32)), tmp_path)
-    assert "C3" in failed(checks)
-    assert "images have a gradient other than zero" in checks["C3"].sentence
-
-
-def test_a_model_that_throws_dice_is_found(job, tmp_path):
-    def noisy(images):
-        return images + 0.05 * torch.randn(len(images), 1, 1, images.shape[-1], dtype=images.dtype)
-
-    checks = checks_of(job.evaluation(job.BrighterHalf(edge=Wrapped(noisy))), tmp_path)
-    assert "C2" in failed(checks)
-
-
 def test_steps_that_do_not_move_are_found(job, tmp_path):
-    curves = [Curve(PGD(steps=2, step_size=1e-4, random_start=False), job.NOISE)]
+    curves = [Curve(PGD(steps=4, step_size=1e-4, random_start=False), job.NOISE)]
     checks = checks_of(job.evaluation(curves=curves), tmp_path)
-    assert {"C7", "C8"} <= set(failed(checks))
+    assert failed(checks) == ["C6", "C7", "C8", "C14", "C16", "C18"]
+    assert "22 still came nearer as fast as ever at the last step" in checks["C18"].sentence
 
 
 def test_too_few_steps_are_found(job, tmp_path):
     curves = [Curve(PGD(steps=2, step_size=0.2, random_start=False), (0.05,))]
     checks = checks_of(job.evaluation(curves=curves), tmp_path)
-    assert "C9" in failed(checks)
+    assert failed(checks) == ["C6", "C7", "C9", "C16"]
     assert "twice as many break" in checks["C9"].sentence
 
 
@@ -147,7 +107,7 @@ def test_share_of_images_with_a_gradient_is_counted(job):
     sample = sample_of(evaluation)
     bright = int((sample.images.mean(dim=(1, 2, 3)) > 0.45).sum())
     assert 0 < bright < len(sample)
-    finding = model_checks.gradients(evaluation.curves, sample)
+    finding = gradient_checks.gradients(evaluation.curves, sample)
     assert finding.outcome == "failed"
     assert f"pgd: {bright} of {len(sample)} images" in finding.sentence
 
@@ -299,6 +259,14 @@ def test_a_stored_image_beyond_its_budget_is_found(job, tmp_path):
     finding = attack_checks.within_budget(probes, evaluation, store, sample)
     assert finding.outcome == "failed"
     assert "18 outside" in finding.sentence
+
+
+@pytest.mark.parametrize(("statuses", "budget"), [("failed", 0.1), ("success", 0.01)])
+def test_of_equally_telling_budgets_the_probe_takes_the_one_that_would_be_a_surprise(job, tmp_path, statuses, budget):
+    """Where nothing breaks, the largest budget says most; where all breaks, the smallest."""
+    evaluation = job.evaluation()
+    store = forged(tmp_path, [("pgd", eps, [statuses] * 5) for eps in job.NOISE])
+    assert attack_checks.probe(evaluation.curves[0], store, sample_of(evaluation)).attack.budget == budget
 
 
 def test_the_probe_is_at_the_budget_that_about_half_withstand(job, tmp_path):

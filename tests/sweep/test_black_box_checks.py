@@ -1,0 +1,147 @@
+"""C6 and C16: what a search without gradients finds, the attack finds."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from medadv.attacks import APGD, PGD, BiasFieldAttack, Square, random_search
+from medadv.models import Victim
+from medadv.objectives import Margin
+from medadv.sweep.black_box import QUERIES, black_box
+from medadv.sweep.black_box_checks import no_black_box_stronger, planted_weakness
+from medadv.sweep.planted import PlantedVictim
+from medadv.sweep.sample import Probe, Sample
+
+
+def sample_of(classes=2, count=16, task="multiclass"):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, classes)).double().eval()
+    victim = Victim(net, task=task)
+    images = torch.rand(count, 1, 8, 8)
+    with torch.no_grad():
+        logits = victim(images)
+    return Sample(victim, images, victim.task.predict(logits), torch.arange(count), logits, 0)
+
+
+def probed(attack, sample):
+    return Probe(attack, sample.attack(attack))
+
+
+def both(attack, sample):
+    probe = probed(attack, sample)
+    given = [probe], [black_box(probe, sample)], sample
+    return no_black_box_stronger(*given), planted_weakness(*given)
+
+
+# Small budgets, so that some images withstand.
+SOUND = [PGD(0.02), PGD(0.15, "l2"), PGD(0.6, "l1", steps=40), APGD(0.02, steps=20), BiasFieldAttack(1.1, spacing=4)]
+
+
+@pytest.mark.parametrize("attack", SOUND, ids=repr)
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_a_sound_attack_passes(attack, task):
+    sample = sample_of(classes=3, task=task)
+    attack = replace(attack, objective=Margin())
+    assert 0 < len(probed(attack, sample).survivors) < len(sample)
+    stronger, planted = both(attack, sample)
+    assert (stronger.outcome, planted.outcome) == ("passed", "passed")
+
+
+def test_cross_entropy_over_several_labels_is_found_to_be_weak():
+    """It pushes all labels at once, though one wrong label is enough; the margin goes for the nearest."""
+    _, planted = both(PGD(0.02), sample_of(classes=3, task="multilabel"))
+    assert planted.outcome == "failed"
+
+
+@pytest.mark.parametrize("attack", SOUND, ids=repr)
+def test_an_attack_that_does_not_move_fails(attack):
+    sample = sample_of()
+    lame = replace(attack, step_size=1e-6, random_start=False)
+    larger = lame.with_budget({"gain": 1.0 + 4 * (lame.budget - 1)}.get(lame.budget_field, 4 * lame.budget))
+    stronger, planted = both(larger, sample)
+    assert (stronger.outcome, planted.outcome) == ("failed", "failed")
+    assert "the attack finds it in 0" in planted.sentence
+
+
+def test_the_search_fits_the_perturbation_and_looks_at_survivors_only():
+    sample = sample_of()
+    for attack, title in ((PGD(0.02), "Square"), (PGD(0.15, "l2"), "Square"), (PGD(0.6, "l1"), "a random search")):
+        probe = probed(attack, sample)
+        box = black_box(probe, sample)
+        assert box.title == title
+        assert torch.equal(box.rows, probe.survivors)
+        assert int(box.result.forwards.max()) == QUERIES
+        assert float(box.result.distance.max()) <= attack.budget
+    assert len(box.rows) < len(sample)
+    given = sample.victim, sample.images, sample.targets, sample.ids, sample.logits
+    rows = black_box(probed(PGD(0.02), sample), sample).rows
+    assert torch.equal(
+        Square(0.02, queries=QUERIES, seed=0).run(*given).images[rows],
+        black_box(probed(PGD(0.02), sample), sample).result.images,
+    )
+    whole = random_search(PGD(0.6, "l1").perturbation, *given, queries=QUERIES, seed=0)
+    assert torch.equal(whole.images[box.rows], box.result.images)
+
+
+def test_where_nothing_withstands_all_images_are_searched():
+    sample = sample_of()
+    probe = probed(PGD(0.5), sample)
+    assert len(probe.survivors) == 0
+    box = black_box(probe, sample)
+    assert len(box.rows) == len(sample)
+    finding = no_black_box_stronger([probe], [box], sample)
+    assert (finding.outcome, finding.sentence) == ("passed", "pgd at 0.5: breaks all 16 images itself.")
+    assert planted_weakness([probe], [box], sample).outcome == "passed"
+
+
+def test_one_image_more_is_one_too_many():
+    sample = sample_of()
+    probe = probed(PGD(0.02), sample)
+    box = black_box(probe, sample)
+    status = box.result.status.clone()
+    assert no_black_box_stronger([probe], [box], sample).outcome == "passed"
+    status[0] = 1
+    found = replace(box, result=replace(box.result, status=status))
+    assert no_black_box_stronger([probe], [found], sample).outcome == "failed"
+
+
+def test_nothing_to_plant_where_nothing_moves():
+    class Constant(nn.Module):
+        def forward(self, images):
+            return torch.tensor([[1.0, 0.0]]) + 0 * images.flatten(1).sum(dim=1, keepdim=True)
+
+    whole = sample_of()
+    victim = Victim(Constant().eval())
+    logits = victim(whole.images)
+    sample = Sample(victim, whole.images, logits.argmax(dim=1), whole.ids, logits, 0)
+    stronger, planted = both(PGD(0.1), sample)
+    assert (stronger.outcome, planted.outcome) == ("passed", "not run")
+
+
+@pytest.mark.parametrize("task", ["multiclass", "binary", "multilabel"])
+def test_the_planted_threshold_is_where_the_answer_turns(task):
+    classes = {"multiclass": 4, "binary": 1, "multilabel": 3}[task]
+    sample = sample_of(classes=classes, task=task)
+    thresholds = torch.linspace(-3, 3, len(sample))
+    planted = PlantedVictim(sample.victim, sample.targets, thresholds)
+    with torch.no_grad():
+        logits = planted(sample.images)
+    before, after = (Margin()(values, sample.targets) for values in (sample.logits, logits))
+    torch.testing.assert_close(after, before - thresholds)
+    assert torch.equal(planted.correct(logits, sample.targets), ~(before > thresholds))
+    assert planted.bounds == sample.victim.bounds
+    assert planted.dtype == sample.victim.dtype == torch.float64
+    # The victim itself is what it was.
+    assert torch.equal(sample.victim(sample.images), sample.logits)
+
+
+def test_gradients_of_the_planted_network_are_those_of_the_network():
+    sample = sample_of(classes=3)
+    planted = PlantedVictim(sample.victim, sample.targets, torch.ones(len(sample)))
+    found = []
+    for victim in (sample.victim, planted):
+        images = sample.images.clone().requires_grad_()
+        found.append(torch.autograd.grad(victim(images)[:, 0].sum(), images)[0])
+    assert torch.equal(*found)
