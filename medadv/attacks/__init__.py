@@ -5,7 +5,7 @@ from medadv.attacks.adversarial_smooth_bias_field import AdversarialSmoothBiasFi
 from medadv.attacks.affine_attack import AffineAttack
 from medadv.attacks.apgd import APGD
 from medadv.attacks.attack import Attack
-from medadv.attacks.auto_attack import auto_attack
+from medadv.attacks.auto_attack import AutoAttack, auto_attack
 from medadv.attacks.base_attack import BaseAttack
 from medadv.attacks.bias_field_attack import BiasFieldAttack
 from medadv.attacks.bim import BIM
@@ -40,13 +40,13 @@ from medadv.attacks.si_ni_fgsm import SINIFGSM
 from medadv.attacks.square import Square
 from medadv.attacks.stabilised import StabilisedMedicalAttack
 from medadv.attacks.ti_fgsm import TIFGSM
-from medadv.attacks.transfer import transfer
+from medadv.attacks.transfer import transfer, transferred
 from medadv.attacks.universal import Universal
 from medadv.attacks.universal_change import UniversalChange
 from medadv.attacks.vmi_fgsm import VMIFGSM
 
-# What the command line offers, by name.
-ATTACKS: dict[str, type[Attack]] = {
+# What the command line offers, by name; medadv/cli/catalogue.py reads this list, and the classes, as text.
+ATTACKS: dict[str, type[BudgetedAttack] | type[MinimumNormAttack]] = {
     kind.name: kind
     for kind in (
         PGD,
@@ -68,6 +68,16 @@ ATTACKS: dict[str, type[Attack]] = {
         IntensityAttack,
         FrequencyAttack,
         ChainAttack,
+        Square,
+        RandomNoise,
+        AutoAttack,
+        DeepFool,
+        CarliniWagner,
+        DDN,
+        FMN,
+        FAB,
+        HopSkipJump,
+        ADef,
     )
 }
 
@@ -90,6 +100,7 @@ __all__ = [
     "AdversarialSmoothBiasField",
     "AffineAttack",
     "Attack",
+    "AutoAttack",
     "BaseAttack",
     "BiasFieldAttack",
     "BudgetedAttack",
@@ -121,4 +132,5 @@ __all__ = [
     "random_changes",
     "random_search",
     "transfer",
+    "transferred",
 ]

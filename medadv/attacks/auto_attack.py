@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
 from medadv import _arguments
 from medadv.attacks.apgd import APGD
+from medadv.attacks.budgeted_attack import BudgetedAttack
 from medadv.attacks.ensemble import Ensemble
 from medadv.attacks.fab import FAB
-from medadv.attacks.square import Square
+from medadv.attacks.result import Result
+from medadv.attacks.square import NORMS, Square
+from medadv.models.victim import Victim
 from medadv.objectives import TargetedDLR
+from medadv.perturbations import Additive
 
 _GOALS = 9
 
@@ -46,3 +55,45 @@ def auto_attack(eps: float = 8 / 255, norm: str = "linf", classes: int = 10, see
             Square(eps, norm, seed=seed),
         )
     )
+
+
+@dataclass(frozen=True, repr=False)
+class AutoAttack(BudgetedAttack):
+    """The four attacks of AutoAttack, one after the other, each on what withstood those before it.
+
+    `auto_attack` for a victim whose number of classes is taken from its answers, as one value with a budget. Not for
+    several labels per image.
+
+    Args:
+        eps: radius of the ball as a fraction of the victim's image range, at least 0.
+        norm: "linf" or "l2".
+        seed: of every random number, 0 to 2^64 - 1.
+
+    Raises:
+        TypeError, ValueError: an argument is not what it must be.
+
+    >>> AutoAttack(norm="l2")
+    AutoAttack(eps=0.03137254901960784, norm='l2', seed=0)
+    """
+
+    name: ClassVar[str] = "auto-attack"
+    budget_field: ClassVar[str] = "eps"
+
+    eps: float = 8 / 255
+    norm: str = "linf"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _arguments.choice(self.norm, "norm", NORMS)
+        object.__setattr__(self, "seed", _arguments.whole(self.seed, "seed", at_least=0, below=2**64))
+
+    @property
+    def perturbation(self) -> Additive:
+        return Additive(self.eps, self.norm)
+
+    def _run(self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor, clean_logits: Tensor) -> Result:
+        if targets.ndim != 1:
+            raise ValueError(f"AutoAttack needs one label per image, got targets {list(targets.shape)}.")
+        attack = auto_attack(self.eps, self.norm, clean_logits.shape[1], self.seed)
+        return attack.run(victim, images, targets, ids, clean_logits)

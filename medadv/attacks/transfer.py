@@ -46,13 +46,38 @@ def transfer(
     >>> bool(result.success.all()), int(result.backwards.sum())
     (True, 0)
     """
+    logits = victim.clean_logits(images, targets)
+    return transferred(attack, surrogate, victim, images, targets, checked_ids(ids, images), logits, clean_forwards=1)
+
+
+def transferred(
+    attack: BaseAttack,
+    surrogate: Victim,
+    victim: Victim,
+    images: Tensor,
+    targets: Tensor,
+    ids: Tensor,
+    clean_logits: Tensor,
+    clean_forwards: int = 0,
+) -> Result:
+    """As `transfer`, for images that the victim has checked and answered already.
+
+    Args:
+        attack, surrogate, victim, images, targets, ids: see `transfer`.
+        clean_logits: [N, K] from `Victim.clean_logits` of the victim.
+        clean_forwards: how many passes to count for them in the result.
+
+    Returns:
+        One row per image.
+
+    Raises:
+        TypeError, ValueError: different bounds; what the surrogate refuses.
+    """
     if surrogate.bounds != victim.bounds:
         raise ValueError(f"surrogate must have the bounds of the victim, {victim.bounds}, got {surrogate.bounds}.")
-    logits = victim.clean_logits(images, targets)
-    ids = checked_ids(ids, images)
     with torch.inference_mode(False), torch.no_grad():
-        questions = Questions(attack.perturbation, victim, images, targets, ids, logits)
-        questions.record.forwards += victim.passes
+        questions = Questions(attack.perturbation, victim, images, targets, ids, clean_logits)
+        questions.record.forwards += clean_forwards * victim.passes
         rows = questions.rows
         if len(rows) == 0:
             return questions.result()

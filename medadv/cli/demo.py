@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from medadv._optional import require
-from medadv.cli.budgets import DEFAULT_BUDGETS
+from medadv.cli.attack_choice import parse_attacks
+from medadv.cli.budgets import parse_budgets
 from medadv.cli.errors import InputError, StoppedError, sentence
 from medadv.cli.interrupt import stop_between_batches
 from medadv.cli.progress import ProgressDisplay
@@ -30,7 +31,6 @@ TRAINING_IMAGES = 1000
 TEST_IMAGES = 200
 EPOCHS = 15
 SIZE = 64  # pixels
-_ATTACKS = ("pgd", "bias-field")
 NETWORK = "medadv.cli.demo:phantom_network"
 _ATTACKS = ("pgd", "bias-field")
 # Shares of the whole time, measured on two cores.
@@ -84,18 +84,12 @@ def _run(folder: Path, tell: Callable[[str, float], None]) -> Store:
 
     tell("drawing phantoms", 0.0)
     films = chest_phantoms(TRAINING_IMAGES + TEST_IMAGES, size=SIZE)
-    training, test = _part(films, 0, TRAINING_IMAGES), _part(films, TRAINING_IMAGES, len(films))
+    training, test = films.rows(slice(TRAINING_IMAGES)), films.rows(slice(TRAINING_IMAGES, None))
     tell("loading torch", _DRAWING / 2)
     network = _trained(training, tell)
     store = _attacked(network, test, folder, tell)
     _keep(network, test, folder)
     return store
-
-
-def _part(films: ImageSet, first: int, end: int) -> ImageSet:
-    from medadv.data import ImageSet
-
-    return ImageSet(films.images[first:end], films.labels[first:end], films.names[first:end], films.class_names)
 
 
 def _trained(training: ImageSet, tell: Callable[[str, float], None]) -> nn.Module:
@@ -115,12 +109,13 @@ def _trained(training: ImageSet, tell: Callable[[str, float], None]) -> nn.Modul
 
 
 def _attacked(network: nn.Module, test: ImageSet, folder: Path, tell: Callable[[str, float], None]) -> Store:
-    from medadv.attacks import ATTACKS
     from medadv.models import Victim
     from medadv.sweep.evaluate import Progress, evaluate
     from medadv.sweep.plan import Curve, Evaluation
 
-    curves = tuple(Curve(ATTACKS[name](), DEFAULT_BUDGETS[name]) for name in _ATTACKS)
+    choices = parse_attacks(_ATTACKS)
+    budgets = parse_budgets(choices, [])
+    curves = tuple(Curve(choice.build({}), budgets[choice.label]) for choice in choices)
     evaluation = Evaluation(Victim(network), NETWORK, test, "chest phantoms", curves)
 
     def progress(now: Progress) -> None:

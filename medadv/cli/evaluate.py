@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from medadv._optional import require
-from medadv.cli.budgets import DEFAULT_BUDGETS, parse_budgets
+from medadv.cli.attack_choice import AttackChoice, parse_attacks
+from medadv.cli.budgets import parse_budgets
 from medadv.cli.errors import DamagedError, InputError, StoppedError, UntrustedError, sentence
 from medadv.cli.interrupt import stop_between_batches
 from medadv.cli.progress import ProgressDisplay
+from medadv.cli.sizes import CommandWithSizes, Sizes
 from medadv.cli.threads import share_the_cores
 from medadv.data import ImageSet, read_images
 from medadv.sweep.store import Store, StoreDamaged
@@ -24,7 +24,11 @@ from medadv.sweep.store import Store, StoreDamaged
 if TYPE_CHECKING:
     from torch import nn
 
+    from medadv.attacks import BudgetedAttack, MinimumNormAttack
+    from medadv.sweep.curve import Curve, Surrogate
     from medadv.sweep.plan import Evaluation
+
+    AnyAttack = BudgetedAttack | MinimumNormAttack
 
 click = require("click", extra="lab")
 
@@ -35,11 +39,19 @@ class Options:
 
     model: str
     weights: Path | None
+    surrogate: str | None
+    surrogate_weights: Path | None
     data: Path
-    size: tuple[int, int] | None
+    labels: Path | None
+    classes: tuple[str, ...] | None
+    size: tuple[int, ...] | None
     channels: int | None
     window: tuple[float, float] | None
+    bounds: tuple[float, float] | None
+    clip: bool
+    orientation: str | None
     split: str
+    choices: tuple[AttackChoice, ...]
     budgets: dict[str, tuple[float, ...]]
     out: Path
     steps: int | None
@@ -47,44 +59,76 @@ class Options:
     seed: int
     task: str
     limit: int | None
-    batch_size: int
+    batch_size: int | None
     device: str | None
     resume: bool
 
 
 _WHOLE = click.IntRange(min=1)
 _PATH = click.Path(path_type=Path)
+# A unit of work, which an interruption loses, and a batch, which has to fit into the memory of the device.
+_IMAGES = {"shard_size": 64, "batch_size": 64}
+_VOLUMES = {"shard_size": 16, "batch_size": 4}
 
 
-@click.command()
+@click.command(cls=CommandWithSizes)
 @click.option("--model", required=True, metavar="SOURCE", help="package.module:function or file.py:function.")
 @click.option("--weights", type=_PATH, help="Weights: safetensors, or a plain .pt state dict.")
 @click.option("--data", required=True, type=_PATH, help="Folder with one sub-folder per class, or a MedMNIST .npz.")
-@click.option("--size", nargs=2, type=_WHOLE, metavar="H W", help="Resize the images to H x W pixels.")
+@click.option("--labels", type=_PATH, help="CSV with the labels of the images in --data, in place of class folders.")
+@click.option("--classes", metavar="A,B,...", help="Classes or findings in the order of the model's outputs.")
+@click.option(
+    "--task", type=click.Choice(["multiclass", "binary", "multilabel"]), default="multiclass", show_default=True
+)
+@click.option("--size", type=Sizes(), metavar="[D] H W", help="Resize images to H x W, volumes to D x H x W voxels.")
 @click.option("--channels", type=click.Choice(["1", "3"]), help="Convert the images to grey (1) or colour (3).")
-@click.option("--window", nargs=2, type=float, metavar="C W", help="Window of DICOM files: centre and width.")
+@click.option("--window", nargs=2, type=float, metavar="C W", help="Window of DICOM and NIfTI: centre and width.")
+@click.option("--bounds", nargs=2, type=float, metavar="LOW HIGH", help="Range of images in their own units, as of HU.")
+@click.option("--clip", is_flag=True, help="Cut off values beyond --bounds instead of refusing them.")
+@click.option("--orientation", metavar="RAS", help="Turn NIfTI volumes: the sides to which their three axes lead.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", help="Part of an .npz file.")
-@click.option("--attack", "attacks", multiple=True, required=True, help=f"{', '.join(DEFAULT_BUDGETS)}; repeatable.")
+@click.option(
+    "--attack",
+    "attacks",
+    multiple=True,
+    required=True,
+    metavar="NAME[:OPTION=VALUE,...]",
+    help="See medadv attacks; repeatable. With transfer- before NAME it is made on --surrogate.",
+)
 @click.option("--budget", "budgets", multiple=True, metavar="[ATTACK=]V,V,...", help="Such as pgd=1/255,2/255.")
+@click.option("--surrogate", metavar="SOURCE", help="Model that transfer- attacks are made on.")
+@click.option("--surrogate-weights", type=_PATH, help="Its weights.")
 @click.option("--out", required=True, type=_PATH, help="Folder for the results; must not exist yet.")
-@click.option("--steps", type=_WHOLE, help="Gradient steps of each attack; default: its own, 20 for pgd.")
-@click.option("--restarts", type=_WHOLE, help="Random starts of each attack; default: its own, 1 for pgd.")
+@click.option("--steps", type=_WHOLE, help="Steps of each attack that makes steps; default: its own, 20 for pgd.")
+@click.option("--restarts", type=_WHOLE, help="Restarts of each attack that has them; default: its own, 1 for pgd.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--task", type=click.Choice(["multiclass", "binary"]), default="multiclass", show_default=True)
 @click.option("--limit", type=_WHOLE, help="Use only N images, evenly spread over the data.")
-@click.option("--batch-size", type=_WHOLE, default=64, show_default=True, help="Images shown to the model at once.")
+@click.option("--batch-size", type=_WHOLE, help="Images shown to the model at once; default: 64, of volumes 4.")
 @click.option("--device", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one.")
 @click.option("--resume", is_flag=True, help="Continue the evaluation in --out, if there is one.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
-@click.pass_context
-def evaluate(context: Any, attacks: tuple[str, ...], budgets: tuple[str, ...], as_json: bool, **values: Any) -> None:
+def evaluate(
+    attacks: tuple[str, ...],
+    budgets: tuple[str, ...],
+    channels: str | None,
+    classes: str | None,
+    as_json: bool,
+    **values: Any,
+) -> None:
     """Attack a model on your images, and write report.html.
 
     The function named by --model is called without arguments and returns a torch.nn.Module in eval() mode that gives
-    logits for images in [0, 1]. It is your code and runs; a weights file is read, never run.
+    logits for images in [0, 1], or in --bounds. It is your code and runs; a weights file is read, never run.
     """
-    channels = values.pop("channels")
-    options = Options(channels=int(channels) if channels else None, budgets=parse_budgets(attacks, budgets), **values)
+    choices = parse_attacks(attacks)
+    options = Options(
+        channels=int(channels) if channels else None,
+        classes=_names(classes) if classes is not None else None,
+        choices=tuple(choices),
+        budgets=parse_budgets(choices, budgets, values["bounds"]),
+        **values,
+    )
+    _check_surrogate(options)
     from medadv.cli.summary import finish
 
     share_the_cores()
@@ -95,6 +139,23 @@ def evaluate(context: Any, attacks: tuple[str, ...], budgets: tuple[str, ...], a
         finish(store, options.out / "report.html", as_json)
     except StoreDamaged as error:
         raise DamagedError(sentence(error)) from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise InputError(f"--classes {text}: different names expected, with commas between them")
+    return names
+
+
+def _check_surrogate(options: Options) -> None:
+    transferred = [choice.label for choice in options.choices if choice.transferred]
+    if transferred and options.surrogate is None:
+        raise InputError(f"--attack {transferred[0]}: needs a model to be made on, --surrogate SOURCE")
+    if options.surrogate is not None and not transferred:
+        raise InputError(f"--surrogate {options.surrogate}: no attack is made on it, as in --attack transfer-mi-fgsm")
+    if options.surrogate_weights is not None and options.surrogate is None:
+        raise InputError(f"--surrogate-weights {options.surrogate_weights}: there is no --surrogate")
 
 
 def _run(options: Options) -> Store:
@@ -111,7 +172,7 @@ def _run(options: Options) -> Store:
             check_stop()
 
         try:
-            return run(evaluation, options.out, resume=options.resume, batch_size=options.batch_size, progress=progress)
+            return run(evaluation, options.out, resume=options.resume, progress=progress)
         except KeyboardInterrupt:
             raise StoppedError(_how_to_continue(options)) from None
         except StoreDamaged as error:
@@ -132,29 +193,59 @@ def _how_to_continue(options: Options) -> str:
 
 def _prepare(options: Options) -> Evaluation:
     """Read and check everything; nothing is written."""
+    asked = {"steps": options.steps, "restarts": options.restarts}
+    common = {name: value for name, value in asked.items() if value is not None}
+    for name in common:
+        if not any(name in choice.entry.options for choice in options.choices):
+            raise InputError(f"--{name} {common[name]}: none of the attacks has {name}")
+    attacks = {choice.label: choice.build(common) for choice in options.choices}
+    for choice in options.choices:
+        _curve(choice, attacks[choice.label], options.budgets[choice.label], None)
     try:
         data = read_images(
             options.data,
             size=options.size,
             channels=options.channels,
             window=options.window,
+            bounds=options.bounds,
+            clip=options.clip,
+            orientation=options.orientation,
             split=options.split,
+            labels=options.labels,
+            classes=options.classes,
+            several=options.task == "multilabel",
+            limit=options.limit,
         )
-        return _evaluation(options, _limited(data, options.limit))
+        return _evaluation(options, data, attacks)
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise InputError(sentence(error)) from None
 
 
-def _evaluation(options: Options, data: ImageSet) -> Evaluation:
-    from medadv.attacks import ATTACKS
+def _evaluation(options: Options, data: ImageSet, attacks: dict[str, AnyAttack]) -> Evaluation:
     from medadv.models import Victim
-    from medadv.sweep.plan import Curve, Evaluation
+    from medadv.sweep.curve import Surrogate
+    from medadv.sweep.plan import Evaluation
 
-    victim = Victim(_model(options), task=options.task)
-    asked = {"steps": options.steps, "restarts": options.restarts}
-    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    curves = tuple(Curve(ATTACKS[name](**given), budgets) for name, budgets in options.budgets.items())
-    evaluation = Evaluation(victim, options.model, data, str(options.data), curves, seed=options.seed)
+    def victim(source: str, weights: Path | None) -> Victim:
+        return Victim(_model(source, weights, options.device), task=options.task, bounds=data.bounds)
+
+    surrogate = None
+    if options.surrogate is not None:
+        surrogate = Surrogate(victim(options.surrogate, options.surrogate_weights), options.surrogate)
+    curves = tuple(
+        _curve(choice, attacks[choice.label], options.budgets[choice.label], surrogate) for choice in options.choices
+    )
+    sizes = _VOLUMES if data.images.ndim == 5 else _IMAGES
+    evaluation = Evaluation(
+        victim(options.model, options.weights),
+        options.model,
+        data,
+        str(options.data),
+        curves,
+        seed=options.seed,
+        shard_size=sizes["shard_size"],
+        batch_size=options.batch_size or sizes["batch_size"],
+    )
     try:
         _ = evaluation.logits
     except (ValueError, TypeError):
@@ -164,16 +255,25 @@ def _evaluation(options: Options, data: ImageSet) -> Evaluation:
     return evaluation
 
 
+def _curve(choice: AttackChoice, attack: AnyAttack, budgets: tuple[float, ...], surrogate: Surrogate | None) -> Curve:
+    from medadv.sweep.curve import Curve
+
+    try:
+        return Curve(attack, budgets, choice.label, surrogate if choice.transferred else None)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"--budget {choice.label}: {sentence(error)}") from None
+
+
 def _model_failed(when: str, error: Exception) -> str:
     return f"the model failed {when} ({type(error).__name__}: {sentence(error)})"
 
 
-def _model(options: Options) -> nn.Module:
+def _model(source: str, weights: Path | None, device: str | None) -> nn.Module:
     from medadv.models import UntrustedFile, load_model
 
-    device = _device(options.device)
+    place = _device(device)
     try:
-        return load_model(options.model, options.weights).to(device)
+        return load_model(source, weights).to(place)
     except UntrustedFile as error:
         raise UntrustedError(sentence(error)) from None
 
@@ -189,11 +289,3 @@ def _device(name: str | None) -> Any:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {name}: cannot be used here ({sentence(error)})") from None
     return device
-
-
-def _limited(data: ImageSet, limit: int | None) -> ImageSet:
-    if limit is None or limit >= len(data):
-        return data
-    rows = np.arange(limit) * len(data) // limit
-    names = tuple(data.names[row] for row in rows)
-    return ImageSet(data.images[rows], data.labels[rows], names, data.class_names)

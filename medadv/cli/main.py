@@ -14,7 +14,7 @@ click = require("click", extra="lab")
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(medadv.__version__, prog_name="medadv")
 def program() -> None:
-    """Measure how a medical-imaging network withstands noise and bias fields.
+    """Measure how a medical-imaging network withstands noise, bias fields, motion and more.
 
     Exit codes: 0 done; 2 wrong usage or input; 3 a file that is not trusted; 4 a damaged store; 75 interrupted, the
     command that continues is printed.
@@ -22,12 +22,13 @@ def program() -> None:
 
 
 def _add_commands() -> None:
+    from medadv.cli.attacks import attacks
     from medadv.cli.demo import demo
     from medadv.cli.evaluate import evaluate
     from medadv.cli.report import report
     from medadv.cli.verify import verify
 
-    for command in (evaluate, report, verify, demo):
+    for command in (evaluate, attacks, report, verify, demo):
         program.add_command(command)
 
 

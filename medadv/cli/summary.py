@@ -9,7 +9,7 @@ from typing import Any
 from medadv._optional import require
 from medadv.cli.errors import InputError, sentence
 from medadv.report import write_report
-from medadv.report.results import Rate, Results, read_results
+from medadv.report.results import Distances, Rate, Results, Series, read_results
 from medadv.sweep.store import Store
 
 
@@ -34,11 +34,16 @@ def finish(store: Store, out: Path, as_json: bool) -> None:
 
 
 def _table(results: Results, out: Path) -> str:
-    lines = [f"{'attack':<16}{'budget':>10}{'accuracy':>10}   95 % interval"]
-    lines.append(_line("none", "", results.clean))
+    rows = [("none", "", results.clean)]
     for series in results.series:
-        lines += [_line(series.title, series.wording.budget(point.budget), point.robust) for point in series.points]
-    lines.append(_line("worst per image", "largest", results.worst))
+        rows += [(series.title, series.wording.budget(point.budget), point.robust) for point in series.points]
+    rows.append(("worst per image", "largest", results.worst))
+    width = max(len(attack) for attack, _, _ in rows)
+    lines = [f"{'attack':<{width}}{'budget':>11}{'accuracy':>10}   95 % interval"]
+    lines += [_line(f"{attack:<{width}}", budget, rate) for attack, budget, rate in rows]
+    for series in results.series:
+        if series.distances is not None:
+            lines.append(_smallest(series, series.distances))
     outcomes = [check.outcome for check in results.checks]
     lines.append("")
     lines.append(
@@ -54,7 +59,13 @@ def _table(results: Results, out: Path) -> str:
 
 def _line(attack: str, budget: str, rate: Rate) -> str:
     interval = f"{100 * rate.low:.1f} to {100 * rate.high:.1f} %"
-    return f"{attack:<16}{budget:>10}{100 * rate.value:>8.1f} %   {interval}"
+    return f"{attack}{budget:>11}{100 * rate.value:>8.1f} %   {interval}"
+
+
+def _smallest(series: Series, distances: Distances) -> str:
+    median = distances.quantile(0.5)
+    needed = "found for less than half of them" if median is None else f"median {series.wording.budget(median)}"
+    return f"{series.title}: smallest change of {len(distances.found)} of {distances.right} right images, {needed}"
 
 
 def _object(store: Store, results: Results, out: Path) -> dict[str, Any]:
@@ -69,6 +80,16 @@ def _object(store: Store, results: Results, out: Path) -> dict[str, Any]:
         "clean_accuracy": _rate(results.clean),
         "worst_case": _rate(results.worst),
         "attacks": attacks,
+        "smallest_changes": [
+            {
+                "attack": next(iter(series.units.values()))[0].unit.fields["attack"],
+                "right": series.distances.right,
+                "fooled": len(series.distances.found),
+                "median": series.distances.quantile(0.5),
+            }
+            for series in results.series
+            if series.distances is not None
+        ],
         "checks": [
             {"check": each.number, "outcome": each.outcome, "sentence": each.sentence} for each in results.checks
         ],

@@ -6,6 +6,8 @@ import io
 import math
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +44,78 @@ def read_dicom(path: Path, window: tuple[float, float] | None = None) -> NDArray
         DataError: no image, several frames, a damaged file, an encoding that cannot be decoded, too many
             pixels.
     """
+    dataset = open_dicom(path)
+    with _as_data_errors(path):
+        image = _image(path, dataset, window)
+    if not np.isfinite(image).all():
+        raise DataError(f"{path}: the values are not finite after rescaling")
+    return np.ascontiguousarray(np.clip(image, 0.0, 1.0), np.float32)
+
+
+def read_dicom_values(path: Path) -> NDArray[np.float64]:
+    """Read the one grey image of a DICOM file in units after rescaling, HU for CT.
+
+    Args:
+        path: the file.
+
+    Returns:
+        [H, W] after the modality LUT, or slope and intercept; no window.
+
+    Raises:
+        DataError: what `read_dicom` refuses, colour, or MONOCHROME1.
+    """
+    return values_of(path, open_dicom(path))
+
+
+def open_dicom(path: Path) -> Any:
+    """The data set of a DICOM file with one image.
+
+    Args:
+        path: the file.
+
+    Returns:
+        pydicom's data set; pixels are not decoded yet.
+
+    Raises:
+        DataError: no image, several frames, a damaged file, too many pixels.
+    """
+    with _as_data_errors(path):
+        dataset = _parse(path)
+        _check_header(path, dataset)
+    return dataset
+
+
+def values_of(path: Path, dataset: Any) -> NDArray[np.float64]:
+    """As `read_dicom_values`, for a data set that was opened.
+
+    Args:
+        path: of the file, for the sentence of an error.
+        dataset: of `open_dicom`.
+
+    Returns:
+        [H, W].
+
+    Raises:
+        DataError: colour, MONOCHROME1, pixels that cannot be decoded.
+    """
+    photometric = dataset.get("PhotometricInterpretation")
+    if photometric != "MONOCHROME2":
+        raise DataError(f"{path}: units of the file (--bounds) are for MONOCHROME2, got {photometric}; give --window")
+    with _as_data_errors(path):
+        stored = _decode(path, dataset)
+        return np.asarray(require("pydicom.pixels", extra="medical").apply_modality_lut(stored, dataset), np.float64)
+
+
+@contextmanager
+def _as_data_errors(path: Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pydicom's, about odd values: what matters is checked here
-            dataset = _parse(path)
-            _check_header(path, dataset)
-            image = _image(path, dataset, window)
+            yield
     except (DataError, ImportError):
         raise
     except Exception as error:  # whatever pydicom and its decoders raise on a damaged file
         raise DataError(f"{path}: not a readable DICOM image ({first_line(error)})") from None
-    if not np.isfinite(image).all():
-        raise DataError(f"{path}: the values are not finite after rescaling")
-    return np.ascontiguousarray(np.clip(image, 0.0, 1.0), np.float32)
 
 
 def _parse(path: Path) -> Any:

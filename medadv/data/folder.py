@@ -1,58 +1,111 @@
-"""A folder with one sub-folder per class."""
+"""A folder of images: one sub-folder per class, or a table of labels beside it."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medadv.data.conform import conform
-from medadv.data.dicom import DICOM_MAGIC, DICOM_MAGIC_OFFSET, read_dicom
+from medadv.data.any_file import read_any
 from medadv.data.errors import DataError
-from medadv.data.image_file import JPEG_SIGNATURE, PNG_SIGNATURE, read_image_file
 from medadv.data.image_set import ImageSet
+from medadv.data.labels import LabelTable
+from medadv.data.preparation import Preparation
 
-DICOM_SUFFIXES = (".dcm", ".dicom")
 
-
-def read_folder(
-    path: Path, size: tuple[int, int] | None, channels: int | None, window: tuple[float, float] | None
-) -> ImageSet:
+def read_folder(path: Path, preparation: Preparation, limit: int | None = None) -> ImageSet:
     """Read every image of a folder; sub-folders in alphabetical order are the classes 0, 1, ...
 
-    Hidden files and folders (name starts with a dot) are left out; any other file that is not PNG, JPEG or
-    DICOM is an error, so no image is dropped in silence. The kind of a file is told by its content.
+    Hidden files and folders (name starts with a dot) are left out; any other file that is not PNG, JPEG, DICOM or NIfTI
+    is an error, so no image is dropped in silence. A folder inside a class is a volume, the files of one DICOM series.
 
     Args:
         path: the folder; image names are paths relative to it.
-        size, channels, window: as in medadv.data.read_images.
+        preparation: what becomes of the values.
+        limit: read only so many images, evenly spread over all. None: all.
 
     Raises:
         DataError: fewer than two classes, an empty class, an unreadable file, mixed sizes or channels.
     """
     classes = _classes(path)
-    images: list[NDArray[np.float32]] = []
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, folder in enumerate(classes):
-        for file in _files(folder):
-            image = conform(_read_file(file, window), size, channels)
-            if images:
-                _check_alike(files[0], images[0], file, image)
-            images.append(image)
-            files.append(file)
-            labels.append(label)
+    all_files = [(file, label) for label, folder in enumerate(classes) for file in _files(folder)]
+    chosen = [all_files[row] for row in spread_rows(len(all_files), limit)]
     return ImageSet(
-        np.stack(images),
-        np.array(labels, np.int64),
-        tuple(file.relative_to(path).as_posix() for file in files),
+        _read_all([file for file, _ in chosen], preparation),
+        np.array([label for _, label in chosen], np.int64),
+        tuple(file.relative_to(path).as_posix() for file, _ in chosen),
         tuple(folder.name for folder in classes),
+        preparation.range,
     )
 
 
+def read_labelled_folder(path: Path, table: LabelTable, preparation: Preparation, limit: int | None = None) -> ImageSet:
+    """Read every image of a folder, however deep, with labels from a table.
+
+    Args:
+        path: the folder; image names are paths relative to it, in alphabetical order.
+        table: the labels; every image must have one.
+        preparation: what becomes of the values.
+        limit: read only so many images, evenly spread over all. None: all.
+
+    Raises:
+        DataError: no image, an image without a label, an unreadable file, mixed sizes or channels.
+    """
+    files = sorted(file for file in path.rglob("*") if file.is_file() and not _is_hidden(file.relative_to(path)))
+    if not files:
+        raise DataError(f"{path}: the folder is empty, images expected")
+    names = [file.relative_to(path).as_posix() for file in files]
+    labels = table.of(names)
+    rows = spread_rows(len(files), limit)
+    images = _read_all([files[row] for row in rows], preparation)
+    return ImageSet(images, labels[rows], tuple(names[row] for row in rows), table.class_names, preparation.range)
+
+
+def spread_rows(count: int, limit: int | None) -> NDArray[np.int64]:
+    """At most `limit` of the numbers from 0 to count - 1, evenly spread.
+
+    >>> spread_rows(10, 4).tolist(), spread_rows(3, None).tolist()
+    ([0, 2, 5, 7], [0, 1, 2])
+    """
+    if limit is None or limit >= count:
+        return np.arange(count)
+    return np.arange(limit) * count // limit
+
+
+def _read_all(files: Sequence[Path], preparation: Preparation) -> NDArray[np.float32]:
+    first = read_any(files[0], preparation)
+    _check_memory(len(files) * first.nbytes)
+    images = np.empty((len(files), *first.shape), np.float32)
+    images[0] = first
+    for number, file in enumerate(files[1:], start=1):
+        image = read_any(file, preparation)
+        _check_alike(files[0], first, file, image)
+        images[number] = image
+    return images
+
+
+def _check_memory(needed: int) -> None:
+    """Refuse what cannot be held, before hours of reading."""
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on this system
+        return
+    if needed > there:
+        raise DataError(
+            f"the images need {needed / 2**30:.1f} GiB of memory and the machine has {there / 2**30:.1f}; "
+            "give a smaller --size, or --limit N"
+        )
+
+
 def _visible(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return sorted(entry for entry in folder.iterdir() if not _is_hidden(entry.relative_to(folder)))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _classes(path: Path) -> list[Path]:
@@ -61,7 +114,9 @@ def _classes(path: Path) -> list[Path]:
         raise DataError(f"{path}: the folder is empty, one sub-folder of images per class expected")
     for entry in entries:
         if not entry.is_dir():
-            raise DataError(f"{entry}: a file beside the class folders, one sub-folder of images per class expected")
+            raise DataError(
+                f"{entry}: a file beside the class folders, one sub-folder of images per class, or --labels expected"
+            )
     if len(entries) == 1:
         raise DataError(f"{path}: only one class, {entries[0].name!r}; at least two sub-folders expected")
     return entries
@@ -74,24 +129,16 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _read_file(file: Path, window: tuple[float, float] | None) -> NDArray[np.float32]:
-    if not file.is_file():
-        raise DataError(f"{file}: an image file expected inside a class folder, got a folder or a special file")
-    with file.open("rb") as stream:
-        start = stream.read(DICOM_MAGIC_OFFSET + len(DICOM_MAGIC))
-    if start[DICOM_MAGIC_OFFSET:] == DICOM_MAGIC or file.suffix.lower() in DICOM_SUFFIXES:
-        return read_dicom(file, window)
-    if not start.startswith((PNG_SIGNATURE, JPEG_SIGNATURE)):
-        raise DataError(f"{file}: neither a PNG, a JPEG nor a DICOM file")
-    if window is not None:
-        raise DataError(f"{file}: a window (--window) applies to DICOM files, not to PNG or JPEG")
-    return read_image_file(file)
-
-
 def _check_alike(first: Path, first_image: NDArray[np.float32], file: Path, image: NDArray[np.float32]) -> None:
     if first_image.shape[1:] != image.shape[1:]:
         sizes = [" x ".join(map(str, array.shape[1:])) for array in (first_image, image)]
-        raise DataError(f"images differ in size: {first} is {sizes[0]}, {file} is {sizes[1]}; give --size H W")
+        wanted = "H W" if first_image.ndim == 3 else "D H W"
+        raise DataError(f"images differ in size: {first} is {sizes[0]}, {file} is {sizes[1]}; give --size {wanted}")
     if len(first_image) != len(image):
-        kinds = ["grey" if len(array) == 1 else "colour" for array in (first_image, image)]
-        raise DataError(f"images differ in channels: {first} is {kinds[0]}, {file} is {kinds[1]}; give --channels 1")
+        raise DataError(
+            f"images differ in channels: {first} is {_kind(first_image)}, {file} is {_kind(image)}; give --channels 1"
+        )
+
+
+def _kind(image: NDArray[np.float32]) -> str:
+    return {1: "grey", 3: "colour"}.get(len(image), f"of {len(image)} channels")

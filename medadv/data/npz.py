@@ -1,8 +1,9 @@
-"""An .npz file in the MedMNIST layout."""
+"""An .npz file in the MedMNIST layout, 2D or 3D."""
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from medadv.data.conform import MAX_PIXELS, conform
+from medadv.data.conform import MAX_PIXELS, MAX_VOXELS
 from medadv.data.errors import DataError, first_line
+from medadv.data.folder import spread_rows
 from medadv.data.image_set import ImageSet
+from medadv.data.preparation import Preparation
 
 # A member may unpack to this size whatever its ratio (empty borders and masks compress well) ...
 FREE_BYTES = 2**28
@@ -22,22 +25,35 @@ MAX_BYTES = 2**33
 MAX_CLASSES = 2**16
 
 
-def read_npz(path: Path, size: tuple[int, int] | None, channels: int | None, split: str) -> ImageSet:
+def read_npz(
+    path: Path,
+    preparation: Preparation,
+    split: str,
+    several: bool = False,
+    classes: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> ImageSet:
     """Read `{split}_images` and `{split}_labels` (layout: Yang et al., MedMNIST v2, 2023).
 
-    Images are uint8 [N, H, W] or [N, H, W, 3], or floats of these shapes in [0, 1]; labels are whole numbers
-    [N] or [N, 1] from 0. Nothing is unpickled, and the unpacked size is checked before memory is taken. Names
-    are the indices "0", "1", ...; class names are the labels "0", "1", ... up to the largest.
+    Images are [N, H, W] or [N, H, W, 3], volumes [N, D, H, W] or [N, C, D, H, W]: uint8, which become [0, 1], or floats
+    in [0, 1]; with bounds, any real numbers, which keep their units. Labels are whole numbers [N] or [N, 1] from 0; or
+    [N, K] of 0 and 1 where an image has several findings. Nothing is unpickled, and the unpacked size is checked before
+    memory is taken. Names are the indices "0", "1", ...
 
     Args:
         path: the file.
-        size, channels: as in medadv.data.read_images.
+        preparation: what becomes of the values.
         split: prefix of the two arrays.
+        several: whether an image has several findings.
+        classes: names of the classes or findings. None: their numbers, "0", "1", ...
+        limit: keep only so many images, evenly spread over all. None: all.
 
     Raises:
-        DataError: another layout, dtype or range, a volume, fewer than two classes, or a file that is
-            damaged.
+        DataError: another layout, dtype or range, fewer than two classes, or a file that is damaged.
     """
+    if preparation.window is not None or preparation.orientation is not None:
+        word = "a window (--window) applies to DICOM and" if preparation.window else "an --orientation applies to"
+        raise DataError(f"{path}: {word} NIfTI files, not to .npz")
     try:
         with zipfile.ZipFile(path) as archive:
             pixels = _array(path, archive, f"{split}_images")
@@ -46,14 +62,12 @@ def read_npz(path: Path, size: tuple[int, int] | None, channels: int | None, spl
         raise
     except Exception as error:  # whatever zipfile, zlib and NumPy raise on a damaged file
         raise DataError(f"{path}: not a readable .npz file ({first_line(error)})") from None
-    images = _images(path, pixels, f"{split}_images")
-    checked = _labels(path, labels, f"{split}_labels", len(images))
-    return ImageSet(
-        np.stack([conform(image, size, channels) for image in images]),
-        checked,
-        tuple(map(str, range(len(images)))),
-        tuple(map(str, range(int(checked.max()) + 1))),
-    )
+    stacked = _stacked(path, pixels, f"{split}_images")
+    checked = (_findings if several else _labels)(path, labels, f"{split}_labels", len(stacked))
+    names = _class_names(path, checked, classes)
+    rows = spread_rows(len(stacked), limit)
+    images = [preparation.conformed(path, _image(f"{path}: {split}_images", stacked[row], preparation)) for row in rows]
+    return ImageSet(np.stack(images), checked[rows], tuple(str(row) for row in rows), names, preparation.range)
 
 
 def _array(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
@@ -82,31 +96,38 @@ def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     return shape, dtype, stream.tell()
 
 
-def _images(path: Path, pixels: NDArray[Any], name: str) -> NDArray[np.float32]:
-    if (pixels.ndim == 4 and pixels.shape[3] != 3) or pixels.ndim == 5:
+def _stacked(path: Path, pixels: NDArray[Any], name: str) -> NDArray[Any]:
+    """The images as [N, C, H, W] or [N, C, D, H, W]."""
+    if pixels.ndim not in (3, 4, 5) or 0 in pixels.shape:
         raise DataError(
-            f"{path}: {name} has shape {list(pixels.shape)}, read as volumes [N, D, H, W], and only "
-            "2D images [N, H, W] or [N, H, W, 3] can be read"
+            f"{path}: {name} must be [N, H, W], [N, H, W, 3], [N, D, H, W] or [N, C, D, H, W] with N > 0, "
+            f"got {list(pixels.shape)}"
         )
-    if pixels.ndim not in (3, 4) or 0 in pixels.shape:
-        raise DataError(f"{path}: {name} must be [N, H, W] or [N, H, W, 3] with N > 0, got {list(pixels.shape)}")
-    if pixels.shape[1] * pixels.shape[2] > MAX_PIXELS:
-        raise DataError(f"{path}: {name} has images of more than {MAX_PIXELS} pixels")
-    stacked = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
-    if pixels.dtype == np.uint8:
-        return np.ascontiguousarray(stacked / np.float32(255), np.float32)
-    if pixels.dtype.kind != "f":
-        raise DataError(f"{path}: {name} must be uint8, or float in [0, 1], got {pixels.dtype}")
-    if not np.isfinite(pixels).all():
-        raise DataError(f"{path}: {name} has values that are NaN or infinite")
-    if pixels.min() < 0 or pixels.max() > 1:
-        raise DataError(f"{path}: {name} must lie in [0, 1], got {pixels.min()} to {pixels.max()}")
-    return np.ascontiguousarray(stacked, np.float32)
+    if pixels.dtype.kind not in "iuf":
+        raise DataError(f"{path}: {name} must be real numbers, got {pixels.dtype}")
+    if pixels.ndim == 4 and pixels.shape[3] == 3:
+        stacked = pixels.transpose(0, 3, 1, 2)
+    else:
+        stacked = pixels if pixels.ndim == 5 else pixels[:, None]
+    limit, what = (MAX_PIXELS, "pixels") if stacked.ndim == 4 else (MAX_VOXELS, "voxels")
+    if stacked[0, 0].size > limit:
+        raise DataError(f"{path}: {name} has images of more than {limit} {what}")
+    return np.asarray(stacked)
+
+
+def _image(source: str, image: NDArray[Any], preparation: Preparation) -> NDArray[np.float32]:
+    if preparation.bounds is not None or image.dtype.kind == "f":
+        return preparation.of_units(source, image)
+    if image.dtype == np.uint8:
+        return np.ascontiguousarray(image / np.float32(255), np.float32)
+    raise DataError(f"{source} must be uint8, or float in [0, 1], got {image.dtype}; other units need --bounds")
 
 
 def _labels(path: Path, labels: NDArray[Any], name: str, count: int) -> NDArray[np.int64]:
     if labels.ndim == 2 and labels.shape[1] > 1:
-        raise DataError(f"{path}: {name} has {labels.shape[1]} labels per image, exactly one expected")
+        raise DataError(
+            f"{path}: {name} has {labels.shape[1]} labels per image, exactly one expected (several: --task multilabel)"
+        )
     if labels.shape not in ((count,), (count, 1)):
         raise DataError(f"{path}: {name} must be [{count}] or [{count}, 1], got {list(labels.shape)}")
     if labels.dtype.kind not in "iu":
@@ -118,3 +139,20 @@ def _labels(path: Path, labels: NDArray[Any], name: str, count: int) -> NDArray[
     if labels.min() == labels.max():
         raise DataError(f"{path}: {name} has only one class, {labels.min()}; at least two expected")
     return labels.reshape(count).astype(np.int64)
+
+
+def _findings(path: Path, labels: NDArray[Any], name: str, count: int) -> NDArray[np.int64]:
+    if labels.ndim != 2 or len(labels) != count or labels.shape[1] == 0:
+        raise DataError(f"{path}: {name} must be [{count}, findings], got {list(labels.shape)}")
+    if labels.dtype.kind not in "biu" or labels.min() < 0 or labels.max() > 1:
+        raise DataError(f"{path}: {name} must be 0 or 1 for each finding, got {labels.dtype} up to {labels.max()}")
+    return labels.astype(np.int64)
+
+
+def _class_names(path: Path, labels: NDArray[np.int64], classes: Sequence[str] | None) -> tuple[str, ...]:
+    count = labels.shape[1] if labels.ndim == 2 else int(labels.max()) + 1
+    if classes is None:
+        return tuple(map(str, range(count)))
+    if len(classes) != count if labels.ndim == 2 else len(classes) < count:
+        raise DataError(f"{path}: {count} names expected with --classes, got {len(classes)}")
+    return tuple(classes)

@@ -2,65 +2,78 @@
 
 from __future__ import annotations
 
-import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from medadv.data.errors import DataError
-from medadv.data.folder import read_folder
+from medadv.data.folder import read_folder, read_labelled_folder
 from medadv.data.image_set import ImageSet
+from medadv.data.labels import read_labels
 from medadv.data.npz import read_npz
+from medadv.data.preparation import Preparation
 
 
 def read_images(
     path: str | os.PathLike[str],
     *,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     channels: int | None = None,
     window: tuple[float, float] | None = None,
+    bounds: tuple[float, float] | None = None,
+    clip: bool = False,
+    orientation: str | None = None,
     split: str = "test",
+    labels: str | os.PathLike[str] | None = None,
+    classes: Sequence[str] | None = None,
+    several: bool = False,
+    limit: int | None = None,
 ) -> ImageSet:
-    """Read labelled images from a folder of class folders (PNG, JPEG, DICOM) or a MedMNIST .npz.
+    """Read labelled images or volumes from a folder (PNG, JPEG, DICOM, NIfTI) or an .npz in the MedMNIST layout.
+
+    All of them are held in memory as float32.
 
     Args:
-        path: folder or .npz file.
-        size: (H, W) in pixels; every image is stretched to it, bilinear and antialiased. None: all must be of
-            one size.
+        path: folder with one sub-folder per class, folder of images with a table of `labels`, or .npz file.
+        size: (H, W) of images or (D, H, W) of volumes in voxels; every image is stretched to it, linear and
+            antialiased. None: all must be of one size.
         channels: 1 (grey) or 3 (colour). None: all images must have the same.
-        window: (center, width) for DICOM, in units after rescaling (HU for CT); replaces the window in the
-            file.
+        window: (center, width) for DICOM and NIfTI, in units after rescaling (HU for CT), that becomes [0, 1]; replaces
+            the window in a DICOM file.
+        bounds: (low, high), the range of the images, which then keep the units of DICOM, NIfTI and .npz files, such as
+            (-1024, 3071) for CT. None: images are in [0, 1].
+        clip: cut off values beyond the bounds instead of refusing them.
+        orientation: sides to which the axes of NIfTI volumes lead, such as "RAS". None: as they are stored.
         split: which part of an .npz file: "train", "val" or "test".
+        labels: a CSV file, see `medadv.data.labels.read_labels`.
+        classes: names of the classes or findings, in the order of the model's outputs, for .npz and `labels`.
+        several: whether an image has several findings that are each there or not; needs `labels`, or an .npz.
+        limit: read only so many images, evenly spread over all. None: all.
 
     Returns:
-        The images in [0, 1] in the order of their classes and names.
+        The images in the order of their classes and names, or of their names alone where there are `labels`.
 
     Raises:
         DataError: one sentence that names the file and what is wrong with it.
-        ValueError: a wrong size, channels or window.
+        ValueError: a wrong size, channels, window, bounds or orientation.
 
     >>> read_images("no-such-folder")
     Traceback (most recent call last):
     medadv.data.errors.DataError: no-such-folder: no such file or folder
     """
-    _check_arguments(size, channels, window)
+    preparation = Preparation(size, channels, window, bounds, clip, orientation)
     place = Path(path)
-    if place.is_dir():
-        return read_folder(place, size, channels, window)
     if not place.exists():
         raise DataError(f"{place}: no such file or folder")
+    if place.is_dir() and labels is not None:
+        return read_labelled_folder(place, read_labels(Path(labels), classes, several), preparation, limit)
+    if place.is_dir():
+        if several or classes is not None:
+            what = "several findings" if several else "named classes"
+            raise DataError(f"{place}: {what} need a table of labels, --labels FILE")
+        return read_folder(place, preparation, limit)
     if place.suffix.lower() != ".npz" or not place.is_file():
         raise DataError(f"{place}: a folder with one sub-folder per class or an .npz file expected")
-    if window is not None:
-        raise DataError(f"{place}: a window (--window) applies to DICOM files, not to .npz")
-    return read_npz(place, size, channels, split)
-
-
-def _check_arguments(size: tuple[int, int] | None, channels: int | None, window: tuple[float, float] | None) -> None:
-    if size is not None and (len(size) != 2 or not all(isinstance(n, int) and 1 <= n <= 8192 for n in size)):
-        raise ValueError(f"size must be two whole numbers (height, width) from 1 to 8192, got {size}")
-    if channels not in (None, 1, 3):
-        raise ValueError(f"channels must be 1 or 3, got {channels}")
-    if window is None:
-        return
-    if len(window) != 2 or not all(math.isfinite(value) for value in window) or window[1] <= 0:
-        raise ValueError(f"window must be (center, width) with a width above 0, got {window}")
+    if labels is not None:
+        raise DataError(f"{place}: an .npz file has its labels inside, so that --labels {labels} is not used")
+    return read_npz(place, preparation, split, several, classes, limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -155,11 +155,22 @@ class Victim:
         """The logits [N, K] float32 that `check` computes anyway; one forward pass per image, same errors."""
         self._check_images(images)
         self.task.check_targets(targets, len(images))
-        self._check_module(images)
-        if targets.device != images.device:
-            raise ValueError(f"targets must be on the device of the images, {images.device}, got {targets.device}.")
-        outputs = self._try(images)
-        self.task.check_outputs(outputs, len(images))
+        return self.clean_logits_in_parts(torch.split(images, _CHECK_BATCH), targets)
+
+    def clean_logits_in_parts(self, parts: Iterable[Tensor], targets: Tensor) -> Tensor:
+        """As `clean_logits`, for more images than the device can hold.
+
+        Args:
+            parts: the images, some at a time; each part is let go before the next.
+            targets: of all images, on the device of the parts.
+
+        Returns:
+            Logits [N, K] float32.
+        """
+        answers = [(self._answers(images, targets), len(images)) for images in parts]
+        outputs, count = torch.cat([part for part, _ in answers]), sum(shown for _, shown in answers)
+        self.task.check_targets(targets, count)
+        self.task.check_outputs(outputs, count)
         if not bool(torch.isfinite(outputs).all()):
             raise ValueError("the model must return finite logits, got NaN or infinity for images inside the bounds.")
         logits = self.task.logits(outputs)
@@ -225,16 +236,23 @@ class Victim:
         """Whether a part may be in training mode."""
         return False
 
+    def _answers(self, images: Tensor, targets: Tensor) -> Tensor:
+        self._check_images(images)
+        self._check_module(images)
+        if targets.device != images.device:
+            raise ValueError(f"targets must be on the device of the images, {images.device}, got {targets.device}.")
+        return self._try(images)
+
     def _try(self, images: Tensor) -> Tensor:
         with torch.no_grad():
             try:
-                parts = [self._outputs(part) for part in torch.split(images, _CHECK_BATCH)]
+                outputs = self._outputs(images)
             except RuntimeError as error:
                 reason = str(error).strip().splitlines()[0]
                 raise ValueError(f"the model cannot read images of shape {list(images.shape)}: {reason}") from error
-            if any(part.ndim == 0 for part in parts):
-                raise ValueError("the model must return logits per image, got a single number.")
-            return torch.cat(parts)
+        if outputs.ndim == 0:
+            raise ValueError("the model must return logits per image, got a single number.")
+        return outputs
 
 
 def _task(task: str | Task) -> Task:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
-from medadv.report.results import Rate, Series
+from medadv.report.results import Distances, Rate, Series
 from medadv.report.wording import percent
 
 WIDTH, HEIGHT = 460, 300
@@ -13,9 +14,15 @@ LEFT, RIGHT, TOP, BOTTOM = 50, 20, 26, 50
 INSET = 22  # between the axes and the outermost points
 CHARACTER = 7.5  # width at the size of the labels
 
+_REACH = 0.95  # of the distances found that are shown at least
+_MOST_STEPS = 400  # of a curve
+
 
 def accuracy_curve(series: Series, clean: Rate) -> str:
     """Robust accuracy against budget, with 95 % intervals as whiskers.
+
+    Of an attack that looks for the smallest change every distance is a step of the curve, the median has a line, and
+    the budgets are read off.
 
     Args:
         series: the attack.
@@ -27,11 +34,15 @@ def accuracy_curve(series: Series, clean: Rate) -> str:
     wording = series.wording
     budgets = [wording.identity, *(point.budget for point in series.points)]
     rates = [clean, *(point.robust for point in series.points)]
-    xs = _positions(budgets)
-    ys = [_y(rate.value) for rate in rates]
+    end = max([*budgets, *_shown_distances(series)])
+    place = _Axis(min(budgets), end)
+    xs = [place(budget) for budget in budgets]
     parts = [_grid(), _clean_line(clean)]
     parts.append(_ticks(xs, [wording.budget(budget) for budget in budgets], wording.axis))
-    parts.append('<polyline class="curve" points="' + " ".join(map(_pair, xs, ys)) + '"/>')
+    if series.distances is None:
+        parts.append(_polyline(list(zip(xs, [_y(rate.value) for rate in rates], strict=True))))
+    else:
+        parts += [_median_line(series, place), _polyline(_steps(series.distances, clean, place))]
     shown = _spaced(xs, [percent(rate.value) for rate in rates])
     for index, (x, budget, rate) in enumerate(zip(xs, budgets, rates, strict=True)):
         name = "no attack" if index == 0 else wording.budget_in_full(budget)
@@ -44,19 +55,52 @@ def accuracy_curve(series: Series, clean: Rate) -> str:
     return f'<svg class="figure" role="img" aria-label="{label}" viewBox="0 0 {WIDTH} {HEIGHT}">{body}</svg>'
 
 
-def _positions(budgets: Sequence[float]) -> list[float]:
-    low, high = min(budgets), max(budgets)
-    room = WIDTH - LEFT - RIGHT - 2 * INSET
-    span = high - low or 1.0
-    return [LEFT + INSET + room * (budget - low) / span for budget in budgets]
+@dataclass(frozen=True)
+class _Axis:
+    """Where budgets lie on the horizontal axis."""
+
+    low: float
+    high: float
+
+    def __call__(self, budget: float) -> float:
+        room = WIDTH - LEFT - RIGHT - 2 * INSET
+        return LEFT + INSET + room * (budget - self.low) / (self.high - self.low or 1.0)
+
+
+def _shown_distances(series: Series) -> list[float]:
+    """How far the axis must reach beyond the budgets: to the distance that suffices for 95 % of what was found."""
+    found = () if series.distances is None else series.distances.found
+    return [found[int(_REACH * (len(found) - 1))]] if found else []
+
+
+def _steps(distances: Distances, clean: Rate, place: _Axis) -> list[tuple[float, float]]:
+    """The corners of the curve that falls by one example at every distance; at most some hundreds."""
+    total = max(clean.total, 1)
+    corners = [(place(0.0), _y(clean.value))]
+    stride = max(1, len(distances.found) // _MOST_STEPS)
+    for number, distance in enumerate(distances.found, start=1):
+        if distance > place.high:
+            break
+        if number % stride == 0 or number == len(distances.found):
+            corners.append((place(distance), corners[-1][1]))
+            corners.append((place(distance), _y((clean.count - number) / total)))
+    return [*corners, (place(place.high), corners[-1][1])]
+
+
+def _median_line(series: Series, place: _Axis) -> str:
+    median = None if series.distances is None else series.distances.quantile(0.5)
+    if median is None or median > place.high:
+        return ""
+    x, title = place(median), escape(f"median of the smallest changes: {series.wording.budget_in_full(median)}")
+    return f'<g><title>{title}</title><line class="clean" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{_y(0):.1f}"/></g>'
+
+
+def _polyline(corners: Sequence[tuple[float, float]]) -> str:
+    return '<polyline class="curve" points="' + " ".join(f"{x:.1f},{y:.1f}" for x, y in corners) + '"/>'
 
 
 def _y(value: float) -> float:
     return TOP + (1 - value) * (HEIGHT - TOP - BOTTOM)
-
-
-def _pair(x: float, y: float) -> str:
-    return f"{x:.1f},{y:.1f}"
 
 
 def _spaced(xs: Sequence[float], labels: Sequence[str]) -> set[int]:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from medadv.report.images import change_uri, image_uri
+from medadv.report.images import Array, change_uri, image_uri
 from medadv.report.results import Series
-from medadv.report.wording import class_name
+from medadv.report.wording import Wording, class_name
 from medadv.sweep.store import Store
 
+_SHOWN_PERCENTILES = (0.5, 99.5)
 _UNITS_PER_BUDGET = 4  # looked at for panels; a bound on what is read of a large store
 
 
@@ -27,6 +28,7 @@ class Panel:
         fooled, clean_correct: for the marks beside the predictions.
         clean, adversarial, change: PNG data URIs.
         width: of the images, in pixels.
+        seen: which slice of a volume, and which grey values, where that is not plain; else empty.
         ticks: labels of the colour bar: lowest, none, highest.
         unit: of the colour bar.
     """
@@ -43,6 +45,7 @@ class Panel:
     adversarial: str
     change: str
     width: int
+    seen: str
     ticks: tuple[str, str, str]
     unit: str
 
@@ -112,8 +115,12 @@ def _panel(store: Store, series: Series, one: _Candidate, row: dict[str, Any]) -
             raise ValueError(f"write_report: {name!r} must be [P, C, H, W], got shape {images[name].shape}")
     change = images["change"][one.place]
     wording = series.wording
-    limit = max(float(np.abs(change).max()), wording.largest_change(one.budget)) or 1 / 255
-    names = list(store.plan["data"]["class_names"])
+    limit = max(float(np.abs(change).max()), wording.largest_change(one.budget)) or wording.scale / 255
+    data = store.plan["data"]
+    names = list(data["class_names"])
+    clean, adversarial = images["clean"][one.place], images["adversarial"][one.place]
+    grey = _grey_range(clean, tuple(data.get("bounds", (0.0, 1.0))))
+    label, before, after = (_answer(row[name]) for name in ("label", "clean_prediction", "prediction"))
     outcome = {
         "success": "fooled",
         "failed": "not fooled",
@@ -122,25 +129,51 @@ def _panel(store: Store, series: Series, one: _Candidate, row: dict[str, Any]) -
     return Panel(
         heading=f"{series.title} at {wording.budget_in_full(one.budget)}: {outcome}",
         name=str(row["name"]),
-        label=class_name(int(row["label"]), names),
-        clean_prediction=class_name(int(row["clean_prediction"]), names),
-        prediction=class_name(int(row["prediction"]), names),
+        label=class_name(label, names),
+        clean_prediction=class_name(before, names),
+        prediction=class_name(after, names),
         outcome=outcome,
-        fooled=row["prediction"] != row["label"],
-        clean_correct=row["clean_prediction"] == row["label"],
-        clean=image_uri(images["clean"][one.place]),
-        adversarial=image_uri(images["adversarial"][one.place]),
+        fooled=after != label,
+        clean_correct=before == label,
+        clean=image_uri(_scaled(clean, grey)),
+        adversarial=image_uri(_scaled(adversarial, grey)),
         change=change_uri(change, limit),
         width=change.shape[-1],
+        seen=_seen(images, one.place, data, grey),
         ticks=(wording.change_value(-limit), wording.change_value(0.0), wording.change_value(limit)),
-        unit=_unit(wording.change, len(change)),
+        unit=_unit(wording, len(change)),
     )
 
 
-def _unit(change: str, channels: int) -> str:
+def _answer(value: Any) -> int | str:
+    return value if isinstance(value, str) else int(value)
+
+
+def _grey_range(image: Array, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Which intensities are shown from black to white: all of [0, 1]; of other ranges what the image is made of."""
+    if bounds == (0.0, 1.0):
+        return bounds
+    low, high = (float(value) for value in np.percentile(image, _SHOWN_PERCENTILES))
+    return (low, high) if low < high else bounds
+
+
+def _scaled(image: Array, grey: tuple[float, float]) -> Array:
+    low, high = grey
+    return image if grey == (0.0, 1.0) else (image - low) / (high - low)
+
+
+def _seen(images: dict[str, Array], place: int, data: dict[str, Any], grey: tuple[float, float]) -> str:
+    parts = []
+    if len(data.get("shape", [])) == 4 and "slices" in images:
+        parts.append(f"slice {int(images['slices'][place]) + 1} of {data['shape'][1]}, where most changed")
+    if grey != (0.0, 1.0):
+        parts.append(f"black {grey[0]:.4g}, white {grey[1]:.4g}")
+    return "; ".join(parts)
+
+
+def _unit(wording: Wording, channels: int) -> str:
     several = ", largest of the channels" if channels > 1 else ""
-    return (
-        (f"gain: factor on the intensity{several}")
-        if change == "gain"
-        else (f"difference of intensity, fraction of the range{several}")
-    )
+    if wording.change == "gain":
+        return f"gain: factor on the intensity{several}"
+    counted = "fraction of the range" if wording.scale == 1 else "units of the image"
+    return f"difference of intensity, {counted}{several}"

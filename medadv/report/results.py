@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isnan
+from math import ceil, isnan
 from typing import Any
 
 from medadv.metrics import wilson
@@ -63,6 +63,27 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Distances:
+    """The smallest changes that an attack found, over the examples that were right at first.
+
+    Args:
+        right: how many those are.
+        found: rising, of those that were fooled.
+
+    >>> Distances(4, (0.25, 0.5, 1.0)).quantile(0.5), Distances(4, (0.25, 0.5, 1.0)).quantile(1.0)
+    (0.5, None)
+    """
+
+    right: int
+    found: tuple[float, ...]
+
+    def quantile(self, share: float) -> float | None:
+        """The distance that suffices for this share of the right examples, above 0 to 1; None where none was found."""
+        place = ceil(share * self.right) - 1
+        return self.found[place] if 0 <= place < len(self.found) else None
+
+
+@dataclass(frozen=True)
 class Series:
     """One attack at all its budgets.
 
@@ -72,6 +93,7 @@ class Series:
         configuration: what its units have in common, without budget and seed.
         points: ascending budgets.
         units: budget to its receipts, in the order of their examples.
+        distances: of an attack that looks for the smallest change; None of one with a budget.
     """
 
     title: str
@@ -79,6 +101,7 @@ class Series:
     configuration: dict[str, Any]
     points: tuple[Point, ...]
     units: dict[float, list[Receipt]]
+    distances: Distances | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +152,7 @@ def read_results(store: Store) -> Results:
         ValueError: no attack is committed.
     """
     groups = _group(store.receipts("attack"))
-    members = ", ".join(f"('{receipt.unit.id}', {index})" for index, group in enumerate(groups) for receipt in group)
+    members = _members(groups)
     if not members:
         raise ValueError(f"write_report: store must hold at least one finished attack, got {store.path}")
     # Of several seeds the worst counts, example by example.
@@ -152,8 +175,19 @@ def read_results(store: Store) -> Results:
         FROM by_example GROUP BY series, budget ORDER BY series, budget""",
         kind="attack",
     )
+    # An example that broke keeps its result at larger budgets, and the smallest change is looked for once: those passes
+    # were made once.
+    read_off = ", ".join(f"{index}" for index, group in enumerate(groups) if "search" in group[0].unit.fields)
     totals = store.query(
         f"""{by_example},
+        passes AS (
+            SELECT series, forwards, backwards,
+                lag(status) OVER (PARTITION BY series, seed, example ORDER BY budget) AS before
+            FROM rows JOIN units USING (unit) JOIN member USING (unit)
+        ),
+        made AS (
+            SELECT * FROM passes WHERE before IS NULL OR (before = 'failed' AND series NOT IN ({read_off or -1}))
+        ),
         clean AS (SELECT bool_or(wrong) AS wrong FROM by_example GROUP BY example),
         largest AS (SELECT series, max(budget) AS budget FROM by_example GROUP BY series),
         worst AS (
@@ -162,14 +196,13 @@ def read_results(store: Store) -> Results:
         )
         SELECT (SELECT count(*) FROM clean) AS examples, (SELECT count_if(NOT wrong) FROM clean) AS correct,
             (SELECT count(*) FROM worst) AS met, (SELECT count_if(robust) FROM worst) AS robust,
-            (SELECT sum(forwards) FROM by_example) AS forwards,
-            (SELECT sum(backwards) FROM by_example) AS backwards""",
+            (SELECT sum(forwards) FROM made) AS forwards, (SELECT sum(backwards) FROM made) AS backwards""",
         kind="attack",
     )
     planned = set(store.plan.get("units", []))
     return Results(
         clean=Rate(int(totals["correct"][0]), int(totals["examples"][0])),
-        series=_series(groups, points),
+        series=_series(store, groups, points),
         worst=Rate(int(totals["robust"][0]), int(totals["met"][0])),
         checks=_checks(store),
         forwards=int(totals["forwards"][0]),
@@ -179,13 +212,16 @@ def read_results(store: Store) -> Results:
     )
 
 
+def _members(groups: list[list[Receipt]]) -> str:
+    """SQL rows of every unit and the number of its group."""
+    return ", ".join(f"('{receipt.unit.id}', {index})" for index, group in enumerate(groups) for receipt in group)
+
+
 def _group(receipts: list[Receipt]) -> list[list[Receipt]]:
     """Units that differ in budget, seed and shard only belong together; "pgd" before "bias-field"."""
     groups: dict[str, list[Receipt]] = {}
     for receipt in receipts:
-        fields = receipt.unit.fields
-        key = canonical_json([fields["attack"], _common(fields["configuration"])])
-        groups.setdefault(key, []).append(receipt)
+        groups.setdefault(_key(receipt), []).append(receipt)
     order = {"pgd": 0, "bias-field": 1}
     return [
         sorted(groups[key], key=lambda receipt: (receipt.unit.fields["budget"], receipt.unit.fields["first"]))
@@ -193,24 +229,33 @@ def _group(receipts: list[Receipt]) -> list[list[Receipt]]:
     ]
 
 
+def _key(receipt: Receipt) -> str:
+    return canonical_json([receipt.unit.fields["attack"], _common(receipt)])
+
+
 def _attack(group: list[Receipt]) -> str:
     return str(group[0].unit.fields["attack"])
 
 
-def _common(configuration: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in configuration.items()
-        if name not in _BUDGET_NAMES and name not in ("name", "seed")
-    }
+def _common(receipt: Receipt) -> dict[str, Any]:
+    """The configuration without what the units of a series differ in."""
+    fields = receipt.unit.fields
+    budget_names = {fields["budget_field"]} if "budget_field" in fields else _BUDGET_NAMES
+    left_out = {"seed", *budget_names}
+    return {name: value for name, value in fields["configuration"].items() if name not in left_out}
 
 
-def _series(groups: list[list[Receipt]], points: dict[str, Any]) -> tuple[Series, ...]:
+def _series(store: Store, groups: list[list[Receipt]], points: dict[str, Any]) -> tuple[Series, ...]:
     found = []
     titles: dict[str, int] = {}
+    distances = _distances(store)
+    low, high = store.plan.get("data", {}).get("bounds", (0.0, 1.0))
     for index, group in enumerate(groups):
-        configuration = _common(group[0].unit.fields["configuration"])
-        wording = wording_of(_attack(group), configuration)
+        fields, configuration = group[0].unit.fields, _common(group[0])
+        wording = wording_of(
+            _attack(group), configuration, fields.get("budget_field", ""), fields.get("norm"), scale=high - low
+        )
+        configuration.pop("name", None)
         titles[wording.title] = titles.get(wording.title, 0) + 1
         number = titles[wording.title]
         units: dict[float, list[Receipt]] = {}
@@ -223,9 +268,32 @@ def _series(groups: list[list[Receipt]], points: dict[str, Any]) -> tuple[Series
                 configuration=configuration,
                 points=tuple(_point(points, row) for row in (points["series"] == index).nonzero()[0]),
                 units=units,
+                distances=distances.get(_key(group[0])),
             )
         )
     return tuple(found)
+
+
+def _distances(store: Store) -> dict[str, Distances]:
+    """The smallest changes, by the key of their series; of several seeds the smallest of an example counts."""
+    receipts = store.receipts("search")
+    if not receipts:
+        return {}
+    keys = sorted({_key(receipt) for receipt in receipts})
+    groups = [[receipt for receipt in receipts if _key(receipt) == key] for key in keys]
+    table = store.query(
+        f"""WITH member(unit, series) AS (VALUES {_members(groups)})
+        SELECT series, example, bool_or(status = 'already wrong') AS wrong,
+            min(distance) FILTER (status = 'success') AS distance
+        FROM rows JOIN member USING (unit) GROUP BY series, example ORDER BY distance""",
+        kind="search",
+    )
+    found = {}
+    for index, key in enumerate(keys):
+        rows = (table["series"] == index) & ~table["wrong"].astype(bool)
+        distances = table["distance"][rows]
+        found[key] = Distances(int(rows.sum()), tuple(float(value) for value in distances if not isnan(value)))
+    return found
 
 
 def _point(points: dict[str, Any], row: int) -> Point:

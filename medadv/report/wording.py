@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log
 from typing import Any
 
@@ -20,7 +20,8 @@ class Wording:
         axis: what its budget is, with the unit.
         unit: of the budget, a key of `_UNITS`.
         change: what the "change" panel shows: "gain" (factor; stored as its logarithm) or "difference".
-        norm: "linf" or "l2" where the budget is a radius, else None.
+        norm: "linf", "l2" or "l1" where the budget is a radius, else None.
+        scale: width of the intensity range in image units, where noise is counted in them; 1 where in fractions.
     """
 
     title: str
@@ -29,6 +30,7 @@ class Wording:
     unit: str = "number"
     change: str = "difference"
     norm: str | None = None
+    scale: float = 1.0
 
     @property
     def identity(self) -> float:
@@ -43,6 +45,8 @@ class Wording:
         >>> wording_of("bias-field", {}).budget(1.3)
         '×1.30'
         """
+        if self.unit == "fraction" and self.scale != 1:
+            return f"{value * self.scale:.4g}"
         return _UNITS[self.unit].short(value)
 
     def budget_in_full(self, value: float) -> str:
@@ -52,43 +56,80 @@ class Wording:
         '4/255 of the intensity range'
         >>> wording_of("deformation", {}).budget_in_full(1.5)
         'a displacement of 1.5 voxels'
+        >>> wording_of("pgd", {"norm": "linf"}, scale=4095).budget_in_full(10 / 4095)
+        '10 of the 4095 units of the intensity range'
         """
-        norm = " (L2 norm)" if self.norm == "l2" else ""
-        return _UNITS[self.unit].full(value) + norm
+        width = "1" if self.scale == 1 else f"{self.scale:g} units"
+        if self.norm in ("l2", "l1"):
+            return f"an {_NORMS[self.norm]} norm of {self.budget(value)} (the intensity range is {width})"
+        if self.unit == "fraction" and self.scale != 1:
+            return f"{self.budget(value)} of the {width} of the intensity range"
+        return _UNITS[self.unit].full(value)
 
     def largest_change(self, budget: float) -> float:
         """The largest value that the budget allows in the "change" panel; 0 where it sets none per pixel."""
         if self.change == "gain":
             return log(budget)
-        return budget if self.norm == "linf" else 0.0
+        return budget * self.scale if self.norm == "linf" else 0.0
 
     def change_value(self, value: float) -> str:
         """A value of the "change" panel, for its colour bar."""
         if self.change == "gain":
             return gain(exp(value))
         sign = "" if value == 0 else "+" if value > 0 else "−"
-        return sign + fraction(abs(value))
+        return sign + (fraction(abs(value)) if self.scale == 1 else f"{abs(value):.3g}")
 
 
-def wording_of(attack: str, configuration: Mapping[str, Any]) -> Wording:
+def wording_of(
+    attack: str,
+    configuration: Mapping[str, Any],
+    budget_field: str | None = "",
+    norm: str | None = None,
+    scale: float = 1.0,
+) -> Wording:
     """The wording of an attack.
 
     Args:
-        attack: its name, such as "pgd".
+        attack: its name, such as "pgd", where the configuration does not have one.
         configuration: what it was called with.
+        budget_field: the field that is its budget; None where it looks for the smallest change; "" where that is not
+            known.
+        norm: of its noise.
+        scale: width of the intensity range in image units, where it is not 1.
 
     Returns:
         The wording; a plain one for a name that is not known here.
 
     >>> wording_of("pgd", {"norm": "l2"}).title
     'PGD (L2)'
+    >>> wording_of("ddn", {}, None, "l2").title
+    'DDN (L2)'
     """
-    if attack == "pgd":
-        norm = str(configuration.get("norm", "linf"))
-        sign = "L2" if norm == "l2" else "L∞"
-        axis = f"noise budget, {sign} radius, fraction of the intensity range"
-        return Wording(f"PGD ({sign})", "PGD noise", axis, "fraction", norm=norm)
-    return _WORDINGS.get(attack, Wording(attack, f"the attack {attack}", "budget"))
+    name = str(configuration.get("name", attack))
+    made_on = "Transferred " if "surrogate" in configuration else ""
+    title = _TITLES.get(name, name if budget_field == "" else name.capitalize())
+    norm = norm or configuration.get("norm") or ("linf" if name == "pgd" else None)
+    if norm in _NORMS and (budget_field in ("eps", None) or name == "pgd"):
+        counted = "fraction of the intensity range" if scale == 1 else "units of the intensity range"
+        counted = "changed entries" if norm == "l0" else counted
+        what = "smallest change" if budget_field is None else "noise budget"
+        radius = f"{_NORMS[norm]} norm" if budget_field is None else f"{_NORMS[norm]} radius"
+        return Wording(
+            f"{made_on}{title} ({_NORMS[norm]})",
+            f"{made_on.lower()}{title} noise",
+            f"{what}, {radius}, {counted}",
+            "number" if norm == "l0" else "fraction",
+            norm=norm,
+            scale=scale,
+        )
+    known = _WORDINGS.get(name)
+    if known is None:
+        # What is made small is named like the budget of other attacks, such as "displacement".
+        counted = budget_field or norm or "budget"
+        axis = f"smallest change, {counted}" if budget_field is None else counted
+        known = Wording(title, f"the attack {name}", axis, _UNIT_OF_FIELD.get(counted, "number"))
+    plain = replace(known, scale=scale if known.change == "difference" else 1.0)
+    return replace(plain, title=made_on + known.title, subject=made_on.lower() + known.subject) if made_on else plain
 
 
 @dataclass(frozen=True)
@@ -163,12 +204,14 @@ def mean_count(value: float) -> str:
     return f"{value:.1f}" if value < 100 else count(value)
 
 
-def class_name(label: int, names: list[str]) -> str:
-    """Name of a class; its number where the data names none.
+def class_name(label: int | str, names: list[str]) -> str:
+    """Name of a class; its number where the data names none. Findings are a text already.
 
-    >>> class_name(1, ["clear", "opacity"]), class_name(7, [])
-    ('opacity', 'class 7')
+    >>> class_name(1, ["clear", "opacity"]), class_name(7, []), class_name("Effusion|Mass", [])
+    ('opacity', 'class 7', 'Effusion, Mass')
     """
+    if isinstance(label, str):
+        return label.replace("|", ", ")
     return names[label] if 0 <= label < len(names) else f"class {label}"
 
 
@@ -228,6 +271,39 @@ _UNITS = {
     "strength": _Unit(0.0, percent, lambda v: f"{percent(v)} of every limit"),
     "gamma": _Unit(1.0, lambda v: f"γ{THIN_SPACE}{v:.3g}", lambda v: f"a gamma of {v:.4g}"),
     "levels": _Unit(0.0, lambda v: f"{v:.3g}/255", lambda v: f"steps of {v:.3g}/255 of the intensity range"),
+}
+
+_NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "l0": "L0"}
+
+_TITLES = {
+    "pgd": "PGD",
+    "fgsm": "FGSM",
+    "bim": "BIM",
+    "mi-fgsm": "MI-FGSM",
+    "ni-fgsm": "NI-FGSM",
+    "si-ni-fgsm": "SI-NI-FGSM",
+    "di-fgsm": "DI-FGSM",
+    "ti-fgsm": "TI-FGSM",
+    "vmi-fgsm": "VMI-FGSM",
+    "apgd": "APGD",
+    "auto-attack": "AutoAttack",
+    "random-noise": "Random noise",
+    "deepfool": "DeepFool",
+    "carlini-wagner": "Carlini-Wagner",
+    "ddn": "DDN",
+    "fmn": "FMN",
+    "fab": "FAB",
+    "hop-skip-jump": "HopSkipJump",
+    "adef": "ADef",
+}
+
+_UNIT_OF_FIELD = {
+    "eps": "fraction",
+    "gain": "gain",
+    "displacement": "voxels",
+    "strength": "strength",
+    "gamma": "gamma",
+    "step": "levels",
 }
 
 _WORDINGS = {

@@ -14,11 +14,14 @@ from medadv.report import wording
 from medadv.report.figures import accuracy_curve
 from medadv.report.images import colour_bar_uri
 from medadv.report.panels import read_panels
-from medadv.report.results import Check, Rate, Results, Series, read_results
+from medadv.report.results import Check, Distances, Rate, Results, Series, read_results
 from medadv.sweep.store import Receipt, Store
 
 # A failure of one of these makes the robust accuracy itself untrustworthy, not only less complete.
 _DECISIVE_CHECKS = {"C2", "C3", "C5", "C6", "C7", "C9", "C12", "C14", "C15", "C17"}
+
+# Shares of the right examples for which the smallest change that suffices is told.
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 def write_report(store: Store, path: str | os.PathLike[str]) -> Path:
@@ -71,18 +74,24 @@ def _render(store: Store) -> str:
         figures=[markup(accuracy_curve(series, results.clean)) for series in results.series],
         panels=[read_panels(store, series) for series in results.series],
         findings=[_finding(series, results.clean) for series in results.series],
+        smallest=[(series, _quantiles(series)) for series in results.series if series.distances],
         decisive=[check for check in failed if check.number in _DECISIVE_CHECKS],
         failed=[check for check in failed if check.number not in _DECISIVE_CHECKS],
         colour_bar=colour_bar_uri(),
         origin=_origin(store, results),
         configurations=_configurations(results),
+        several=store.plan["model"].get("task") == "multilabel",
+        in_units=list(store.plan["data"].get("bounds", [0, 1])) != [0, 1],
+        shares=[wording.percent(share) for share in QUANTILES],
         data=json.dumps(_data(store, results), indent=1, allow_nan=False),
     )
     return text
 
 
 def _finding(series: Series, clean: Rate) -> str:
-    """What an attack does at its largest budget, in one sentence."""
+    """What an attack does at its largest budget, in one sentence; or how little it needs."""
+    if series.distances is not None:
+        return _smallest(series, series.distances)
     point = series.points[-1]
     budget = series.wording.budget_in_full(point.budget)
     if point.robust.count == clean.count:
@@ -91,6 +100,21 @@ def _finding(series: Series, clean: Rate) -> str:
         f"At {budget}, {series.wording.subject} lowers accuracy from {wording.percent(clean.value)} to "
         f"{wording.percent(point.robust.value)} (95{wording.THIN_SPACE}% interval {interval(point.robust)})."
     )
+
+
+def _smallest(series: Series, distances: Distances) -> str:
+    fooled = f"fools {len(distances.found)} of the {distances.right} images that are right at first"
+    median = distances.quantile(0.5)
+    if median is None:
+        return f"{series.title} {fooled}."
+    return f"{series.title} {fooled}; for half of them {series.wording.budget_in_full(median)} suffices."
+
+
+def _quantiles(series: Series) -> list[str]:
+    """The distances that suffice for some shares of the right examples, as texts."""
+    assert series.distances is not None
+    values = [series.distances.quantile(share) for share in QUANTILES]
+    return ["–" if value is None else series.wording.budget(value) for value in values]
 
 
 def interval(rate: Rate) -> str:
@@ -105,6 +129,7 @@ def interval(rate: Rate) -> str:
 def _origin(store: Store, results: Results) -> list[tuple[str, str]]:
     """Where the numbers come from, as names and values."""
     plan = store.plan
+    several = plan["model"].get("task") == "multilabel"
     receipts = store.receipts()
     versions = plan.get("versions", {})
     facts = [
@@ -113,8 +138,9 @@ def _origin(store: Store, results: Results) -> list[tuple[str, str]]:
         ("SHA-256 of the weights", plan["model"]["sha256"]),
         ("Data", plan["data"]["path"]),
         ("SHA-256 of the data", plan["data"]["sha256"]),
-        ("Classes", ", ".join(plan["data"]["class_names"])),
+        ("Findings" if several else "Classes", ", ".join(plan["data"]["class_names"])),
         ("Shape of an image", " × ".join(map(str, plan["data"].get("shape", [])))),
+        ("Range of intensities", " to ".join(f"{end:g}" for end in plan["data"].get("bounds", []))),
         ("Seed", ", ".join(map(str, _seeds(plan, receipts)))),
         ("medadv", plan.get("medadv", "")),
         *((name, str(value)) for name, value in versions.items()),
@@ -186,6 +212,17 @@ def _data(store: Store, results: Results) -> dict[str, Any]:
             }
             for series in results.series
             for point in series.points
+        ],
+        "smallest_changes": [
+            {
+                "attack": series.title,
+                "configuration": series.configuration,
+                "right_at_first": series.distances.right,
+                "fooled": len(series.distances.found),
+                "quantiles": {f"{share:g}": series.distances.quantile(share) for share in QUANTILES},
+            }
+            for series in results.series
+            if series.distances is not None
         ],
         "checks": [_check(check) for check in results.checks],
         "missing_units": results.missing,

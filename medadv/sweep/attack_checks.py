@@ -51,8 +51,8 @@ def probe(curve: Curve, store: Store, sample: Sample) -> Probe:
         share = point.robust / max(point.correct, 1)
         return abs(share - 0.5), -point.budget if share > 0.5 else point.budget
 
-    nearest = min((point for point in read_points(store) if point.attack == curve.attack.name), key=telling)
-    attack = curve.attack.with_budget(nearest.budget)
+    nearest = min((point for point in read_points(store) if point.attack == curve.label), key=telling)
+    attack = next(each for each in curve.gradient_attacks if each.budget == nearest.budget)
     return Probe(attack, sample.attack(attack))
 
 
@@ -118,12 +118,13 @@ def within_budget(probes: Sequence[Probe], evaluation: Evaluation, store: Store,
         Passed where every image keeps its budget and the bounds.
     """
     bounds = evaluation.victim.bounds
-    attacks = {(attack.name, attack.budget): attack for curve in evaluation.curves for attack in curve.attacks}
+    limits = [(curve.label, each) for curve in evaluation.curves for each in curve.attacks or curve.limits]
+    attacks = {(label, each.budget): each for label, each in limits}
     measured = outside = 0
     for receipt in store.receipts("attack"):
-        attack = attacks[receipt.unit.fields["attack"], receipt.unit.fields["budget"]]
+        attack = attacks.get((receipt.unit.fields["attack"], receipt.unit.fields["budget"]))
         panels = store.artifacts(receipt.unit.id)
-        if panels and shows_in_images(attack):
+        if panels and attack is not None and shows_in_images(attack):
             outside += int(violations(attack, panels["clean"], panels["adversarial"], bounds).sum())
             measured += len(panels["examples"])
     for each in probes:

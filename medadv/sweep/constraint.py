@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medadv._core import definitions
-from medadv.attacks import Attack, Result
+from medadv.attacks import BudgetedAttack, Result
 from medadv.perturbations import (
     Additive,
     Affine,
@@ -30,7 +30,7 @@ Used = NDArray[np.float64]
 _ROUNDING = 1e-4
 
 
-def shows_in_images(attack: Attack) -> bool:
+def shows_in_images(attack: BudgetedAttack) -> bool:
     """Whether the budget can be measured by comparing clean and changed images; else the parameters are needed.
 
     Args:
@@ -46,7 +46,7 @@ def shows_in_images(attack: Attack) -> bool:
     return isinstance(attack.perturbation, Additive | SplineBiasField | PolynomialBiasField)
 
 
-def spent(attack: Attack, clean: Images, changed: Images, bounds: tuple[float, float]) -> float:
+def spent(attack: BudgetedAttack, clean: Images, changed: Images, bounds: tuple[float, float]) -> float:
     """The largest budget that any of the images uses, of an attack whose budget shows in them.
 
     Args:
@@ -68,7 +68,9 @@ def spent(attack: Attack, clean: Images, changed: Images, bounds: tuple[float, f
     return float(_used_on_images(attack, clean, changed, bounds).max())
 
 
-def violations(attack: Attack, clean: Images, changed: Images, bounds: tuple[float, float]) -> NDArray[np.bool_]:
+def violations(
+    attack: BudgetedAttack, clean: Images, changed: Images, bounds: tuple[float, float]
+) -> NDArray[np.bool_]:
     """Which images leave the bounds, or the budget of an attack whose budget shows in them.
 
     Args:
@@ -88,7 +90,9 @@ def violations(attack: Attack, clean: Images, changed: Images, bounds: tuple[flo
     return outside
 
 
-def result_violations(attack: Attack, clean: Tensor, result: Result, bounds: tuple[float, float]) -> NDArray[np.bool_]:
+def result_violations(
+    attack: BudgetedAttack, clean: Tensor, result: Result, bounds: tuple[float, float]
+) -> NDArray[np.bool_]:
     """Which images of a result leave the bounds or the budget.
 
     Where the budget does not show in the images, it is measured on the parameters, and the images must be those that
@@ -121,7 +125,7 @@ def _inside(changed: Images, bounds: tuple[float, float]) -> NDArray[np.bool_]:
     return inside
 
 
-def _used_on_images(attack: Attack, clean: Images, changed: Images, bounds: tuple[float, float]) -> Used:
+def _used_on_images(attack: BudgetedAttack, clean: Images, changed: Images, bounds: tuple[float, float]) -> Used:
     before = clean.astype(np.float64).reshape(len(clean), -1) - bounds[0]
     after = changed.astype(np.float64).reshape(len(changed), -1) - bounds[0]
     perturbation: Any = attack.perturbation

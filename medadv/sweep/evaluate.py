@@ -5,26 +5,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from medadv import _arguments
-from medadv.attacks import Attack, Result, Status
-from medadv.sweep.panels import Panels, draw_panels, merge_panels, panel_examples
-from medadv.sweep.plan import Curve, Evaluation, differences
+from medadv.attacks import BudgetedAttack, MinimumNormAttack, Status
+from medadv.objectives import Margin
+from medadv.sweep.curve import Curve
+from medadv.sweep.panels import Panels, draw_panels, merge_panels, panel_examples, panels_within
+from medadv.sweep.plan import Evaluation, differences
+from medadv.sweep.rows import Columns, as_column, blank_rows, read_off, rows_of
 from medadv.sweep.store import Store, StoreExists
 from medadv.sweep.trust import run_checks
 from medadv.sweep.unit import Unit
 
 _DIFFERENCES_SHOWN = 4
 _TRIED_BEFORE_THE_STORE = 8  # images
-
-Columns = dict[str, NDArray[Any]]
 
 
 class PlanDiffers(ValueError):  # noqa: N818
@@ -51,13 +51,14 @@ def evaluate(
     path: str | os.PathLike[str],
     *,
     resume: bool = False,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Store:
     """Attack every image at every budget, check whether the result can be trusted, and store both.
 
     Everything that can be wrong with model, images and attacks is looked at before the store is made. An image broken
-    at a smaller budget keeps that result. A unit is committed when it is complete; stopping (an exception from
+    at a smaller budget keeps that result; an attack that looks for the smallest change is run once, and the budgets are
+    read off. A unit is committed when it is complete; stopping (an exception from
     `progress`, KeyboardInterrupt, kill -9) loses only the unit in work, and a continued evaluation stores the same
     rows as one that was never stopped.
 
@@ -65,7 +66,8 @@ def evaluate(
         evaluation: what is evaluated.
         path: directory of the store; must not exist, unless `resume`.
         resume: continue the store at `path` if there is one.
-        batch_size: images shown to the model at once; results depend on it through rounding only.
+        batch_size: images shown to the model at once, default that of the evaluation; results depend on it through
+            rounding only.
         progress: called before the first and after every batch.
 
     Returns:
@@ -89,7 +91,8 @@ def evaluate(
     >>> store.query("SELECT count(*) AS rows FROM rows", kind="attack")["rows"].tolist()
     [12]
     """
-    batch_size = _arguments.whole(batch_size, "batch_size", at_least=1)
+    given = evaluation.batch_size if batch_size is None else batch_size
+    batch_size = _arguments.whole(given, "batch_size", at_least=1)
     if not resume and os.path.lexists(path):
         raise StoreExists(f"path must not exist yet, got {Path(path)}")
     _try_attacks(evaluation)
@@ -103,12 +106,12 @@ def evaluate(
 def _try_attacks(evaluation: Evaluation) -> None:
     """One step of each attack on a few images, so that a model without gradients is found before the store is made."""
     correct = evaluation.victim.correct(evaluation.logits, evaluation.targets)
-    few = correct.nonzero().flatten()[:_TRIED_BEFORE_THE_STORE]
+    few = correct.nonzero().flatten()[: min(_TRIED_BEFORE_THE_STORE, evaluation.batch_size)]
     if len(few) == 0:
         return
+    images, targets = evaluation.images[few], evaluation.targets[few]
     for curve in evaluation.curves:
-        attack = replace(curve.attacks[-1], steps=1, restarts=1, stop_early=False)
-        attack(evaluation.victim, evaluation.images[few], evaluation.targets[few], few)
+        curve.run(curve.shortest(), evaluation.victim, images, targets, few, evaluation.logits[few])
 
 
 def _open(path: str | os.PathLike[str], plan: dict[str, Any], resume: bool) -> Store:
@@ -139,15 +142,19 @@ class _Run:
         self.batch_size = batch_size
         self.progress = progress
         self.total = len(evaluation.units())
-        self.committed = _committed_rows(store)
+        self.committed = {**_committed_rows(store, "search"), **_committed_rows(store, "attack")}
         self.done = len(self.committed)
         correct = evaluation.victim.correct(evaluation.logits, evaluation.targets)
         self.correct = correct.cpu().numpy()
+        self.labels = as_column(evaluation.data.labels, evaluation.data.class_names)
 
     def attacks(self) -> None:
         for shard in range(len(self.evaluation.shards)):
             for curve in self.evaluation.curves:
-                self._curve(curve, shard)
+                if curve.finds_smallest:
+                    self._search(curve, shard)
+                else:
+                    self._rise(curve, shard)
 
     def checks(self) -> None:
         unit = self.evaluation.check_unit()
@@ -169,67 +176,74 @@ class _Run:
         self.store.commit(unit, columns, facts=self._facts(started))
         self.progress(Progress("done", self.total, self.total))
 
-    def _curve(self, curve: Curve, shard: int) -> None:
+    def _rise(self, curve: Curve, shard: int) -> None:
+        """From the smallest budget to the largest, each from the last one's result."""
         smaller: _Outcome | None = None
         for step, attack in enumerate(curve.attacks):
             unit = self.evaluation.attack_unit(curve, step, shard)
-            if unit.id in self.committed:
-                smaller = _Outcome(self.committed[unit.id], self.store.artifacts(unit.id))
-                continue
-            smaller = self._attack(unit, attack, smaller)
+            doing = f"{curve.label} {attack.budget:.4g}"
+            smaller = self._known(unit) or self._run(unit, curve, attack, doing, smaller)
 
-    def _attack(self, unit: Unit, attack: Attack, smaller: _Outcome | None) -> _Outcome:
+    def _search(self, curve: Curve, shard: int) -> None:
+        """Once for the smallest change; then the budgets are read off."""
+        unit = self.evaluation.search_unit(curve, shard)
+        found = self._known(unit) or self._run(unit, curve, curve.attack, curve.label, None)
+        rows = slice(unit.fields["first"], unit.fields["last"] + 1)
+        with torch.no_grad():
+            margins = Margin()(self.evaluation.logits[rows], self.evaluation.targets[rows]).cpu().numpy()
+        for step, budget in enumerate(curve.budgets):
+            unit = self.evaluation.attack_unit(curve, step, shard)
+            if unit.id in self.committed:
+                continue
+            columns = read_off(found.columns, budget, margins)
+            within = columns["example"][columns["status"] == str(Status.SUCCESS)]
+            self._commit(unit, _Outcome(columns, panels_within(found.panels, within)), time.monotonic())
+
+    def _known(self, unit: Unit) -> _Outcome | None:
+        if unit.id not in self.committed:
+            return None
+        return _Outcome(self.committed[unit.id], self.store.artifacts(unit.id))
+
+    def _run(
+        self,
+        unit: Unit,
+        curve: Curve,
+        attack: BudgetedAttack | MinimumNormAttack,
+        doing: str,
+        smaller: _Outcome | None,
+    ) -> _Outcome:
         started = time.monotonic()
+        evaluation = self.evaluation
         first, last = unit.fields["first"], unit.fields["last"]
-        doing = f"{attack.name} {attack.budget:.4g}, images {first} to {last}"
+        doing = f"{doing}, images {first} to {last}"
         self.progress(Progress(doing, self.done, self.total))
         examples = np.arange(first, last + 1)
-        columns = self._blank(examples) if smaller is None else {**smaller.columns}
+        columns = blank_rows(evaluation.data, examples) if smaller is None else smaller.columns
         columns = {name: values.copy() for name, values in columns.items()}
         panels: Panels = {} if smaller is None else smaller.panels
-        wanted = panel_examples(self.evaluation.data.labels[examples], self.correct[examples], first)
+        wanted = panel_examples(self.labels[examples], self.correct[examples], first)
         rows = examples if smaller is None else examples[columns["status"] == str(Status.FAILED)]
         for start in range(0, len(rows), self.batch_size):
             batch = rows[start : start + self.batch_size]
-            result = self._run(attack, batch, clean_forwards=1 if smaller is None else 0)
-            for name, values in _answers(result).items():
+            ids = torch.from_numpy(batch).to(evaluation.device)
+            images, targets, logits = evaluation.images[ids], evaluation.targets[ids], evaluation.logits[ids]
+            clean_forwards = 1 if smaller is None else 0
+            result = curve.run(attack, evaluation.victim, images, targets, ids, logits, clean_forwards)
+            for name, values in rows_of(result, evaluation.data.class_names).items():
                 columns[name][batch - first] = values
-            panels = merge_panels(panels, draw_panels(attack, wanted, self.evaluation.images, result, batch))
+            panels = merge_panels(panels, draw_panels(attack, wanted, images, result, batch))
             share = (start + len(batch)) / len(rows)
             self.progress(Progress(doing, self.done + share, self.total))
-        texts = {name: values.tolist() if values.dtype == object else values for name, values in columns.items()}
-        artifacts = panels if panels and len(panels["examples"]) else None
+        outcome = _Outcome(columns, panels)
+        self._commit(unit, outcome, started)
+        return outcome
+
+    def _commit(self, unit: Unit, outcome: _Outcome, started: float) -> None:
+        columns = outcome.columns.items()
+        texts = {name: values.tolist() if values.dtype == object else values for name, values in columns}
+        artifacts = outcome.panels if outcome.panels and len(outcome.panels["examples"]) else None
         self.store.commit(unit, texts, artifacts, self._facts(started))
         self.done += 1
-        return _Outcome(columns, panels)
-
-    def _run(self, attack: Attack, batch: NDArray[np.int64], clean_forwards: int) -> Result:
-        ids = torch.from_numpy(batch).to(self.evaluation.device)
-        return attack.run(
-            self.evaluation.victim,
-            self.evaluation.images[ids],
-            self.evaluation.targets[ids],
-            ids,
-            self.evaluation.logits[ids],
-            clean_forwards,
-        )
-
-    def _blank(self, examples: NDArray[np.int64]) -> Columns:
-        data = self.evaluation.data
-        count = len(examples)
-        return {
-            "example": examples,
-            "name": np.array([data.names[example] for example in examples], dtype=object),
-            "label": data.labels[examples],
-            "clean_prediction": np.zeros(count, np.int64),
-            "prediction": np.zeros(count, np.int64),
-            "status": np.full(count, "", dtype=object),
-            "loss": np.zeros(count, np.float32),
-            "distance": np.zeros(count, np.float64),
-            "step": np.zeros(count, np.int64),
-            "forwards": np.zeros(count, np.int64),
-            "backwards": np.zeros(count, np.int64),
-        }
 
     def _facts(self, started: float) -> dict[str, Any]:
         return {
@@ -240,24 +254,11 @@ class _Run:
         }
 
 
-def _answers(result: Result) -> Columns:
-    return {
-        "clean_prediction": result.clean_predictions.cpu().numpy(),
-        "prediction": result.predictions.cpu().numpy(),
-        "status": np.array([str(Status(value)) for value in result.status.tolist()], dtype=object),
-        "loss": result.loss.cpu().numpy(),
-        "distance": result.distance.cpu().numpy(),
-        "step": result.step.cpu().numpy(),
-        "forwards": result.forwards.cpu().numpy(),
-        "backwards": result.backwards.cpu().numpy(),
-    }
-
-
-def _committed_rows(store: Store) -> dict[str, Columns]:
-    """The rows of every committed attack unit, by unit id."""
-    if not store.receipts("attack"):
+def _committed_rows(store: Store, kind: str) -> dict[str, Columns]:
+    """The rows of every committed unit of a kind, by unit id."""
+    if not store.receipts(kind):
         return {}
-    table = store.query("SELECT * FROM rows ORDER BY unit, example", kind="attack")
+    table = store.query("SELECT * FROM rows ORDER BY unit, example", kind=kind)
     units = table.pop("unit")
     found: dict[str, Columns] = {}
     for unit in np.unique(units):

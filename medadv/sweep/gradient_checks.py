@@ -37,10 +37,10 @@ def gradients(curves: Sequence[Curve], sample: Sample) -> Finding:
     parts = []
     alive = True
     for curve in curves:
-        sizes = gradient_sizes(curve.attacks[-1], sample)
+        sizes = gradient_sizes(curve.gradient_attacks[-1], sample)
         good = int((torch.isfinite(sizes) & (sizes > 0)).sum())
         alive = alive and good == len(sample)
-        parts.append(f"{curve.attack.name}: {good} of {len(sample)} images have a gradient other than zero")
+        parts.append(f"{curve.label}: {good} of {len(sample)} images have a gradient other than zero")
     return judged(alive, joined(parts))
 
 

@@ -93,7 +93,7 @@ def without_limit(curves: Sequence[Curve], sample: Sample) -> Finding:
     Returns:
         Passed where at most 5 % of the images are still right.
     """
-    given = curves[0].attack
+    given = curves[0].gradient_attacks[-1]
     steps = max(given.steps, _STEPS_WITHOUT_LIMIT)
     attack = replace(PGD(eps=1.0, steps=steps, seed=sample.seed), objective=given.objective)
     left = int(sample.attack(attack).robust.sum())

@@ -33,12 +33,12 @@ def suits_the_classes(curves: Sequence[Curve], sample: Sample) -> Finding:
     parts = []
     passed = True
     for curve in curves:
-        objective = curve.attack.objective
+        objective = curve.gradient_attacks[-1].objective
         led = int(_leads_to_a_wrong_answer(objective, sample).sum())
         narrow = _one_of_several(objective, sample)
         passed = passed and led == len(sample) and not narrow
         parts.append(
-            f"{curve.attack.name}: {type(objective).__name__} leads to a wrong answer in {led} of {len(sample)} "
+            f"{curve.label}: {type(objective).__name__} leads to a wrong answer in {led} of {len(sample)} "
             f"images, with {_outputs(sample)}{', but counts only one goal as a success' if narrow else ''}"
             f"{_stand_in(objective, sample)}"
         )

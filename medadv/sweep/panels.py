@@ -9,22 +9,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medadv.attacks import Attack, Result
+from medadv.attacks import BudgetedAttack, MinimumNormAttack, Result
 from medadv.perturbations import PolynomialBiasField, SplineBiasField
 
 PANELS = 2  # per unit
 
 Panels = dict[str, NDArray[Any]]
-"""examples int64 [P]; clean, adversarial float32 [P, C, H, W]; change float32 [P, 1 or C, H, W]."""
+"""examples, slices int64 [P]; clean, adversarial float32 [P, C, H, W]; change float32 [P, 1 or C, H, W].
+
+Of a volume the slice along its first axis is kept that changed most; `slices` has its number, and -1 for an image.
+"""
 
 
-def panel_examples(labels: NDArray[np.int64], correct: NDArray[np.bool_], first: int) -> NDArray[np.int64]:
+def panel_examples(labels: NDArray[Any], correct: NDArray[np.bool_], first: int) -> NDArray[np.int64]:
     """Which images of a shard to keep: right ones, of different classes where there are.
 
     The same for every attack and budget, so that a reader can follow one image.
 
     Args:
-        labels: [M] of the shard.
+        labels: [M] of the shard, class numbers or texts.
         correct: bool [M], whether the model is right about the clean image.
         first: number of the shard's first image.
 
@@ -42,34 +45,76 @@ def panel_examples(labels: NDArray[np.int64], correct: NDArray[np.bool_], first:
 
 
 def draw_panels(
-    attack: Attack, examples: NDArray[np.int64], images: Tensor, result: Result, rows: NDArray[np.int64]
+    attack: BudgetedAttack | MinimumNormAttack,
+    examples: NDArray[np.int64],
+    images: Tensor,
+    result: Result,
+    rows: NDArray[np.int64],
 ) -> Panels:
     """The panels of those examples that an attack has just tried.
 
     Args:
         attack: the attack; of a bias field the change is the log gain, else the difference.
         examples: numbers of the wanted images.
-        images: all clean images [N, C, H, W].
-        result: of the attack on `rows`.
-        rows: numbers of the attacked images.
+        images: [M, C, *S], clean.
+        result: of the attack on them.
+        rows: [M], numbers of the attacked images.
 
     Returns:
         Panels of the wanted images among `rows`.
     """
-    places = torch.from_numpy(np.flatnonzero(np.isin(rows, examples))).to(images.device)
-    clean = images[torch.from_numpy(rows).to(images.device)[places]]
-    adversarial = result.images[places]
+    wanted = np.flatnonzero(np.isin(rows, examples))
+    places = torch.from_numpy(wanted).to(images.device)
+    clean, adversarial = images[places], result.images[places]
     perturbation = attack.perturbation
     if isinstance(perturbation, SplineBiasField | PolynomialBiasField):
         change = perturbation.log_gain(clean, {name: values[places] for name, values in result.parameters.items()})
     else:
         change = adversarial - clean
+    slices = _most_changed(change)
+    views = {"clean": clean, "adversarial": adversarial, "change": change}
     return {
-        "examples": rows[places.cpu().numpy()],
-        "clean": clean.cpu().numpy(),
-        "adversarial": adversarial.cpu().numpy(),
-        "change": change.cpu().numpy(),
+        "examples": rows[wanted],
+        "slices": slices.cpu().numpy(),
+        **{name: _slices_of(values, slices).cpu().numpy() for name, values in views.items()},
     }
+
+
+def panels_within(panels: Panels, examples: NDArray[np.int64]) -> Panels:
+    """Panels of an attack whose finds count for some examples only; the others stay clean.
+
+    Args:
+        panels: of all wanted examples.
+        examples: whose finds count.
+
+    Returns:
+        Panels of the same examples.
+    """
+    if not panels:
+        return panels
+    kept = np.isin(panels["examples"], examples).reshape(-1, 1, 1, 1)
+    return {
+        **panels,
+        "adversarial": np.where(kept, panels["adversarial"], panels["clean"]),
+        "change": np.where(kept, panels["change"], np.float32(0)),
+    }
+
+
+def _most_changed(change: Tensor) -> Tensor:
+    """Along the first axis of each volume, the slice that changed most in all, int64 [P]; -1 of images."""
+    if change.ndim == 4:
+        return torch.full((len(change),), -1)
+    count = change.shape[2]
+    # Of slices that changed alike, the one nearest to the middle.
+    order = (torch.arange(count) - (count - 1) / 2).abs().argsort(stable=True)
+    amount = change.double().abs().sum(dim=(1, 3, 4)).cpu()
+    return order[amount[:, order].argmax(dim=1)]
+
+
+def _slices_of(values: Tensor, slices: Tensor) -> Tensor:
+    if values.ndim == 4:
+        return values
+    return values[torch.arange(len(values), device=values.device), :, slices.to(values.device)]
 
 
 def merge_panels(old: Panels, new: Panels) -> Panels:

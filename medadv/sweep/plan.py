@@ -5,10 +5,9 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,43 +16,13 @@ from torch import Tensor
 
 import medadv
 from medadv import _arguments
-from medadv.attacks import Attack
 from medadv.data import ImageSet
 from medadv.models import Victim, model_sha256
+from medadv.sweep.curve import Curve
+from medadv.sweep.device_images import DeviceImages
 from medadv.sweep.unit import Unit
 
-
-@dataclass(frozen=True)
-class Curve:
-    """One attack at several budgets.
-
-    Args:
-        attack: the attack; its own budget plays no part.
-        budgets: in the attack's units, each larger than the one before.
-
-    Raises:
-        TypeError, ValueError: no budget, budgets that do not rise, or one that the attack refuses.
-
-    >>> from medadv.attacks import PGD
-    >>> [attack.eps for attack in Curve(PGD(), (0.25, 0.5)).attacks]
-    [0.25, 0.5]
-    """
-
-    attack: Attack
-    budgets: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        sizes = tuple(self.attack.with_budget(budget).budget for budget in self.budgets)
-        if not sizes:
-            raise ValueError(f"budgets of {self.attack.name} must not be empty.")
-        if any(after <= before for before, after in pairwise(sizes)):
-            raise ValueError(f"budgets of {self.attack.name} must rise, got {list(sizes)}.")
-        object.__setattr__(self, "budgets", sizes)
-
-    @property
-    def attacks(self) -> list[Attack]:
-        """The attack with each of the budgets."""
-        return [self.attack.with_budget(budget) for budget in self.budgets]
+__all__ = ["Curve", "Evaluation", "differences", "versions"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +32,12 @@ class Evaluation:
     Args:
         victim: the model under attack, on the device where everything is computed.
         source: how the model was named, such as "package.module:function".
-        data: the images.
+        data: the images, with the bounds of the victim; they stay in the memory of the host.
         path: how the images were named.
-        curves: attacks with rising budgets, no attack twice.
+        curves: attacks with rising budgets, no label twice.
         seed: of all random starts and draws, 0 to 2^64 - 1; replaces the seeds of the attacks.
         shard_size: images per unit, at least 1.
+        batch_size: clean images shown to the model at once, at least 1.
 
     Raises:
         TypeError, ValueError: an argument is not what it must be.
@@ -80,17 +50,25 @@ class Evaluation:
     curves: tuple[Curve, ...]
     seed: int = 0
     shard_size: int = 64
+    batch_size: int = 64
 
     def __post_init__(self) -> None:
         _arguments.whole(self.seed, "seed", at_least=0, below=2**64)
         _arguments.whole(self.shard_size, "shard_size", at_least=1)
+        _arguments.whole(self.batch_size, "batch_size", at_least=1)
+        if self.data.bounds != self.victim.bounds:
+            raise ValueError(f"data must have the bounds of the victim, {self.victim.bounds}, got {self.data.bounds}.")
         if not self.curves:
             raise ValueError("curves must hold at least one attack.")
-        repeated = [name for name, times in Counter(curve.attack.name for curve in self.curves).items() if times > 1]
+        repeated = [label for label, times in Counter(curve.label for curve in self.curves).items() if times > 1]
         if repeated:
             raise ValueError(f"curves must name each attack once, got {repeated[0]} more than once.")
-        seeded = tuple(replace(curve, attack=replace(curve.attack, seed=self.seed)) for curve in self.curves)
-        object.__setattr__(self, "curves", seeded)
+        object.__setattr__(self, "curves", tuple(curve.seeded(self.seed) for curve in self.curves))
+
+    @property
+    def gradient_curves(self) -> tuple[Curve, ...]:
+        """The curves of attacks that follow gradients of the model itself within a budget."""
+        return tuple(curve for curve in self.curves if curve.gradient_attacks)
 
     @cached_property
     def device(self) -> torch.device:
@@ -100,19 +78,19 @@ class Evaluation:
         return tensors[0].device if tensors else torch.device("cpu")
 
     @cached_property
-    def images(self) -> Tensor:
-        """[N, C, H, W] float32 on the device."""
-        return torch.from_numpy(np.ascontiguousarray(self.data.images)).to(self.device)
+    def images(self) -> DeviceImages:
+        """[N, C, *S] float32; those asked for come to the device."""
+        return DeviceImages(self.data.images, self.device)
 
     @cached_property
     def targets(self) -> Tensor:
-        """[N] int64 on the device."""
+        """[N] int64, or [N, K] of several labels, on the device."""
         return torch.from_numpy(self.data.labels).to(self.device)
 
     @cached_property
     def logits(self) -> Tensor:
         """What the model says about the clean images, [N, K]; raises what `Victim.check` raises."""
-        return self.victim.clean_logits(self.images, self.targets)
+        return self.victim.clean_logits_in_parts(self.images.parts(self.batch_size), self.targets)
 
     @cached_property
     def model_sha256(self) -> str:
@@ -136,19 +114,24 @@ class Evaluation:
         Returns:
             The unit. The smaller budgets are among its fields, because an image that they break keeps that result.
         """
-        first, last = self.shards[shard]
-        attack = curve.attacks[step]
-        fields = {
-            **self._identity,
-            "shard": shard,
-            "first": first,
-            "last": last,
-            "attack": attack.name,
-            "configuration": attack.configuration(),
-            "budget": attack.budget,
-            "smaller_budgets": list(curve.budgets[:step]),
-        }
-        return Unit("attack", fields)
+        budget = curve.budgets[step]
+        if curve.finds_smallest:
+            read_off = {"budget": budget, "smaller_budgets": [], "search": self.search_unit(curve, shard).id}
+            return Unit("attack", {**self._shard(shard), **curve.described(curve.attack), **read_off})
+        rising = {"budget": budget, "smaller_budgets": list(curve.budgets[:step])}
+        return Unit("attack", {**self._shard(shard), **curve.described(curve.attacks[step]), **rising})
+
+    def search_unit(self, curve: Curve, shard: int) -> Unit:
+        """The unit of one attack that looks for the smallest change, and one shard; its budgets are read off later.
+
+        Args:
+            curve: one of `curves`.
+            shard: index of the shard.
+
+        Returns:
+            The unit.
+        """
+        return Unit("search", {**self._shard(shard), **curve.described(curve.attack)})
 
     def check_unit(self) -> Unit:
         """The unit of the trust checks."""
@@ -156,13 +139,13 @@ class Evaluation:
 
     def units(self) -> list[Unit]:
         """All units, in the order in which they are done."""
-        attacks = [
-            self.attack_unit(curve, step, shard)
-            for shard in range(len(self.shards))
-            for curve in self.curves
-            for step in range(len(curve.budgets))
-        ]
-        return [*attacks, self.check_unit()]
+        units = []
+        for shard in range(len(self.shards)):
+            for curve in self.curves:
+                if curve.finds_smallest:
+                    units.append(self.search_unit(curve, shard))
+                units += [self.attack_unit(curve, step, shard) for step in range(len(curve.budgets))]
+        return [*units, self.check_unit()]
 
     def plan(self) -> dict[str, Any]:
         """The content of plan.json, as plain JSON values."""
@@ -176,6 +159,7 @@ class Evaluation:
                 "count": len(self.data),
                 "class_names": list(self.data.class_names),
                 "shape": list(self.data.images.shape[1:]),
+                "bounds": list(self.data.bounds),
             },
             "attacks": self._attacks,
             "seed": self.seed,
@@ -188,18 +172,26 @@ class Evaluation:
     def _attacks(self) -> list[dict[str, Any]]:
         return [
             {
-                "name": curve.attack.name,
-                "configuration": _without(curve.attack.configuration(), curve.attack.budget_field),
+                "name": curve.label,
+                "configuration": _without(curve.described(curve.attack)["configuration"], curve.budget_field),
                 "budgets": list(curve.budgets),
             }
             for curve in self.curves
         ]
+
+    def _shard(self, shard: int) -> dict[str, Any]:
+        first, last = self.shards[shard]
+        return {**self._identity, "shard": shard, "first": first, "last": last}
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
         return {
             "model": self.source,
             "model_sha256": self.model_sha256,
+            "task": self.victim.task.name,
+            "bounds": list(self.victim.bounds),
+            "mean": _plain(self.victim.mean),
+            "std": _plain(self.victim.std),
             "data_sha256": self.data.sha256,
             "seed": self.seed,
             "version": medadv.__version__,
@@ -255,5 +247,9 @@ def _lists(pairs: list[tuple[int, int]]) -> list[list[int]]:
     return [list(pair) for pair in pairs]
 
 
-def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
+def _plain(values: tuple[float, ...] | None) -> list[float] | None:
+    return None if values is None else list(values)
+
+
+def _without(values: dict[str, Any], name: str | None) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key != name}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -50,14 +51,16 @@ def read_points(store: Store) -> list[Point]:
     return [Point(str(attack), float(budget), *map(int, counts)) for attack, budget, *counts in rows]
 
 
-def falling(store: Store) -> Finding:
+def falling(store: Store, may_break_none: Collection[str] = ()) -> Finding:
     """C8: no image that a budget breaks withstands a larger one, and the largest budget breaks some.
 
     Args:
         store: with committed attacks.
+        may_break_none: attacks from which nothing can be told if they break none, as they do not see the model's
+            gradients, or look for the smallest change and not for one within the budget.
 
     Returns:
-        Passed where both hold for every attack.
+        Passed where both hold for every other attack, and the first for all.
     """
     recovered = int(
         store.query(
@@ -71,7 +74,7 @@ def falling(store: Store) -> Finding:
     fallen = True
     for name, group in groupby(read_points(store), key=lambda point: point.attack):
         points = list(group)
-        fallen = fallen and points[-1].robust < max(points[-1].correct, 1)
+        fallen = fallen and (name in may_break_none or points[-1].robust < max(points[-1].correct, 1))
         values = ", ".join(f"{percent(point.robust / point.images)} at {budget_text(point.budget)}" for point in points)
         parts.append(f"{name}: {percent(points[0].correct / points[0].images)} without attack, {values}")
     parts.append(f"{recovered} images withstand a larger budget than one that broke them")

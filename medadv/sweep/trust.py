@@ -96,9 +96,10 @@ def run_checks(
 
 
 def _jobs(evaluation: Evaluation, store: Store, sample: Sample | None) -> dict[str, Callable[[], Finding]]:
+    others = {curve.label for curve in evaluation.curves} - {curve.label for curve in evaluation.gradient_curves}
     jobs: dict[str, Callable[[], Finding]] = {
         "C1": lambda: model_checks.logits(evaluation.logits),
-        "C8": lambda: result_checks.falling(store),
+        "C8": lambda: result_checks.falling(store, others),
         "C10": lambda: result_checks.worst_case(store),
         "C11": lambda: result_checks.clean_accuracy(store),
         "C19": lambda: result_checks.provenance(evaluation, store),
@@ -106,7 +107,8 @@ def _jobs(evaluation: Evaluation, store: Store, sample: Sample | None) -> dict[s
     }
     if sample is not None:
         jobs |= _OnTheSample(evaluation, store, sample).jobs()
-    return {name: jobs.get(name, partial(not_run, _NO_SAMPLE)) for name in TITLES}
+    reason = _NO_SAMPLE if sample is None else _NO_GRADIENT_ATTACK
+    return {name: jobs.get(name, partial(not_run, reason)) for name in TITLES}
 
 
 class _OnTheSample:
@@ -119,7 +121,7 @@ class _OnTheSample:
 
     @cached_property
     def probes(self) -> list[Probe]:
-        return [attack_checks.probe(curve, self.store, self.sample) for curve in self.evaluation.curves]
+        return [attack_checks.probe(curve, self.store, self.sample) for curve in self.evaluation.gradient_curves]
 
     @cached_property
     def black_boxes(self) -> list[BlackBox]:
@@ -127,16 +129,20 @@ class _OnTheSample:
 
     def jobs(self) -> dict[str, Callable[[], Finding]]:
         evaluation, store, sample = self.evaluation, self.store, self.sample
-        curves = evaluation.curves
-        return {
+        curves = evaluation.gradient_curves
+        without_gradients = {
             "C2": lambda: model_checks.deterministic(sample),
-            "C3": lambda: gradient_checks.gradients(curves, sample),
             "C4": lambda: model_checks.does_not_optimise(sample),
+            "C12": lambda: attack_checks.within_budget(self.probes, evaluation, store, sample),
+        }
+        if not curves:
+            return without_gradients
+        return without_gradients | {
+            "C3": lambda: gradient_checks.gradients(curves, sample),
             "C5": lambda: objective_checks.suits_the_classes(curves, sample),
             "C6": lambda: black_box_checks.no_black_box_stronger(self.probes, self.black_boxes, sample),
             "C7": lambda: attack_checks.single_step(self.probes, sample),
             "C9": lambda: attack_checks.converged(self.probes, sample),
-            "C12": lambda: attack_checks.within_budget(self.probes, evaluation, store, sample),
             "C13": lambda: attack_checks.verified_again(self.probes, sample),
             "C14": lambda: attack_checks.noise_floor(self.probes, sample),
             "C15": lambda: model_checks.without_limit(curves, sample),
@@ -148,7 +154,7 @@ class _OnTheSample:
 
 def _sample(evaluation: Evaluation) -> Sample | None:
     correct = evaluation.victim.correct(evaluation.logits, evaluation.targets).cpu().numpy()
-    examples = spread(np.flatnonzero(correct), SAMPLE)
+    examples = spread(np.flatnonzero(correct), min(SAMPLE, evaluation.batch_size))
     if len(examples) == 0:
         return None
     ids = torch.from_numpy(examples).to(evaluation.device)
@@ -174,4 +180,5 @@ def spread(numbers: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return numbers[np.arange(count) * len(numbers) // count]
 
 
+_NO_GRADIENT_ATTACK = "No attack that follows gradients of the model within a budget was run."
 _NO_SAMPLE = "The model gets no image right, so there is nothing to attack."

@@ -6,9 +6,10 @@ import sys
 import pytest
 import torch
 from support.budgets import MODERATE
+from support.registry import GRADIENT_ATTACKS as ATTACKS
 
 from medadv import attacks, objectives, perturbations
-from medadv.attacks import APGD, ATTACKS, BIM, FGSM, PGD, BiasFieldAttack, Gradient
+from medadv.attacks import APGD, BIM, FGSM, PGD, BiasFieldAttack, Gradient
 from medadv.objectives import CrossEntropy, Margin
 
 NAMES = {**vars(attacks), **vars(objectives), **vars(perturbations)}

@@ -1,7 +1,9 @@
+import sys
+
 import pytest
 import torch
 
-from medadv.attacks import APGD, FAB, Ensemble, Square, auto_attack, budget_curve
+from medadv.attacks import APGD, FAB, AutoAttack, Ensemble, Square, auto_attack, budget_curve
 from medadv.models import Victim
 from medadv.objectives import TargetedDLR
 
@@ -123,3 +125,24 @@ def test_curves_over_budgets(lab):
 def test_wrong_arguments(arguments, error, words):
     with pytest.raises(error, match=words):
         auto_attack(**arguments)
+
+
+def test_as_one_value_it_takes_the_number_of_classes_from_the_victim(lab, monkeypatch):
+    asked = []
+
+    def short(eps, norm, classes, seed):
+        asked.append((eps, norm, classes, seed))
+        return shortened(auto_attack(eps, norm, classes, seed))
+
+    # The package has the function under the name of the module.
+    monkeypatch.setattr(sys.modules["medadv.attacks.auto_attack"], "auto_attack", short)
+    victim = lab.curved_victim()
+    x = lab.images_in((0.0, 1.0), (6, 1, 8, 8))
+    y = lab.answers(victim, x)
+    found = AutoAttack(0.02, "l2", seed=5)(victim, x, y)
+    assert asked == [(0.02, "l2", victim.num_classes, 5)]
+    expected = shortened(auto_attack(0.02, "l2", victim.num_classes, 5))(victim, x, y)
+    assert torch.equal(found.images, expected.images)
+    assert torch.equal(found.forwards, expected.forwards)
+    with pytest.raises(ValueError, match="AutoAttack needs one label per image"):
+        AutoAttack().run(victim, x, torch.zeros(6, 3, dtype=torch.int64), None, victim(x).detach())

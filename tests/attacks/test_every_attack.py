@@ -3,9 +3,10 @@
 import pytest
 import torch
 from support.budgets import MODERATE
+from support.registry import GRADIENT_ATTACKS as ATTACKS
 from torch import nn
 
-from medadv.attacks import ATTACKS, Status
+from medadv.attacks import Status
 from medadv.models import Victim
 from medadv.objectives import CrossEntropy
 

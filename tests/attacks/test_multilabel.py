@@ -4,11 +4,11 @@ import pytest
 import torch
 from support.budgets import MODERATE
 from support.distances import to_hyperplane
+from support.registry import GRADIENT_ATTACKS as ATTACKS
 from torch import nn
 
 from medadv.attacks import (
     APGD,
-    ATTACKS,
     DDN,
     FAB,
     FGSM,

@@ -1,8 +1,9 @@
 """Attacked images that are written to a file of 8 or 16 bits and read again."""
 
 import pytest
+from support.registry import GRADIENT_ATTACKS as ATTACKS
 
-from medadv.attacks import APGD, ATTACKS, FGSM, PGD
+from medadv.attacks import APGD, FGSM, PGD
 
 LEVELS = {8: 255, 16: 65535}
 RADII = sorted(name for name, kind in ATTACKS.items() if kind.budget_field == "eps")

@@ -60,7 +60,7 @@ def test_mixed_channels_name_two_files_and_the_option(folder, write_png) -> None
 
 def test_a_foreign_file_is_named(folder) -> None:
     (folder / "sick" / "notes.txt").write_text("hello")
-    with pytest.raises(DataError, match=r"sick/notes\.txt: neither a PNG, a JPEG nor a DICOM file"):
+    with pytest.raises(DataError, match=r"sick/notes\.txt: neither a PNG, a JPEG, a DICOM nor a NIfTI file"):
         read_images(folder)
 
 
@@ -72,7 +72,7 @@ def test_a_file_beside_the_classes_is_named(folder, write_png) -> None:
 
 def test_a_folder_inside_a_class_is_named(folder) -> None:
     (folder / "sick" / "series").mkdir()
-    with pytest.raises(DataError, match="sick/series: an image file expected"):
+    with pytest.raises(DataError, match="sick/series: a folder of images is read as a DICOM series"):
         read_images(folder)
 
 
@@ -94,7 +94,7 @@ def test_an_empty_class(folder) -> None:
 
 
 def test_a_window_needs_dicom(folder) -> None:
-    with pytest.raises(DataError, match="applies to DICOM files"):
+    with pytest.raises(DataError, match="applies to DICOM and NIfTI files"):
         read_images(folder, window=(40, 400))
 
 

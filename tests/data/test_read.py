@@ -29,14 +29,21 @@ def test_a_pipe_is_not_waited_for(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"size": (0, 4)}, "size must be two whole numbers"),
-        ({"size": (4, 4, 4)}, "size must be two whole numbers"),
-        ({"size": (4.0, 4)}, "size must be two whole numbers"),
-        ({"size": (4, 100_000)}, "size must be two whole numbers"),
+        ({"size": (0, 4)}, "size must be two or three whole numbers"),
+        ({"size": (4, 4, 4, 4)}, "size must be two or three whole numbers"),
+        ({"size": (4.0, 4)}, "size must be two or three whole numbers"),
+        ({"size": (4, 100_000)}, "size must be two or three whole numbers"),
         ({"channels": 2}, "channels must be 1 or 3, got 2"),
         ({"window": (40, 0)}, "width above 0"),
         ({"window": (float("nan"), 1)}, "window must be"),
         ({"window": (1,)}, "window must be"),
+        ({"bounds": (1, 1)}, "bounds must be"),
+        ({"bounds": (0, float("inf"))}, "bounds must be"),
+        ({"bounds": (0, 1), "window": (1, 2)}, "window and bounds must not both"),
+        ({"clip": True}, "clip must come with the bounds"),
+        ({"orientation": "RA"}, "orientation must name a side"),
+        ({"orientation": "RLS"}, "orientation must name a side"),
+        ({"orientation": "ras"}, "orientation must name a side"),
     ],
 )
 def test_wrong_arguments(tmp_path, arguments, sentence) -> None:

@@ -42,11 +42,8 @@ def test_worst_case_is_per_example_and_not_the_least_mean(store, made):
     assert results.worst.value < min(one.points[-1].robust.value for one in results.series)
 
 
-def test_model_calls_and_missing_units(store, tmp_path, made):
+def test_missing_units(store, tmp_path, made):
     results = read_results(store)
-    rows = [made.attack_columns(a, b, 0, made.COUNT) for a, budgets in made.BUDGETS.items() for b in budgets]
-    assert results.forwards == sum(int(one["forwards"].sum()) for one in rows)
-    assert results.backwards == sum(int(one["backwards"].sum()) for one in rows)
     assert (results.missing, results.planned) == (0, 17)
     partial = read_results(made.make_store(tmp_path / "partial", skip=1))
     assert (partial.missing, partial.planned) == (1, 17)

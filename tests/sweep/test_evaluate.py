@@ -202,7 +202,7 @@ def test_a_complete_evaluation_is_not_done_again(job, tmp_path):
     evaluation = job.evaluation(model)
     seen = []
     evaluate(evaluation, tmp_path / "out", resume=True, progress=seen.append)
-    assert model.shown == 24 + 2 * 8 * 3  # the door, and one step of each attack on eight images
+    assert model.shown == 24 + 2 * 8 * 2  # the clean images, and one step of each attack on eight of them
     assert [now.done for now in seen] == [19]
 
 

@@ -1,6 +1,8 @@
 """Every gradient attack through an evaluation with its trust checks."""
 
-from medadv.attacks import APGD, ATTACKS, StabilisedMedicalAttack
+from support.registry import GRADIENT_ATTACKS as ATTACKS
+
+from medadv.attacks import APGD, StabilisedMedicalAttack
 from medadv.objectives import DLR, Stabilised
 from medadv.sweep.evaluate import evaluate
 from medadv.sweep.plan import Curve

@@ -182,7 +182,7 @@ def test_one_voxel_beyond_the_budget_is_a_violation():
 
 def test_a_polynomial_field_keeps_the_gain_that_its_images_show(job):
     evaluation = job.evaluation()
-    victim, images = evaluation.victim, evaluation.images
+    victim, images = evaluation.victim, evaluation.images[:]
     result = AdversarialSmoothBiasField(1.4, steps=3)(victim, images, evaluation.targets)
     assert not result_violations(AdversarialSmoothBiasField(1.4), images, result, victim.bounds).any()
     used = spent(AdversarialSmoothBiasField(), images.numpy(), result.images.numpy(), victim.bounds)
@@ -205,7 +205,7 @@ FAMILIES = [
 @pytest.mark.parametrize("attack", FAMILIES, ids=lambda attack: attack.name)
 def test_budgets_that_images_do_not_show_are_measured_on_the_parameters(job, attack):
     evaluation = job.evaluation()
-    victim, images = evaluation.victim, evaluation.images
+    victim, images = evaluation.victim, evaluation.images[:]
     result = attack(victim, images, evaluation.targets)
     assert not result_violations(attack, images, result, victim.bounds).any()
     smaller = attack.with_budget(attack.budget if attack.name == "intensity" else attack.budget / 4)
@@ -219,7 +219,7 @@ def test_budgets_that_images_do_not_show_are_measured_on_the_parameters(job, att
 @pytest.mark.parametrize("attack", FAMILIES, ids=lambda attack: attack.name)
 def test_images_that_are_not_those_of_the_parameters_are_violations(job, attack):
     evaluation = job.evaluation()
-    victim, images = evaluation.victim, evaluation.images
+    victim, images = evaluation.victim, evaluation.images[:]
     result = attack(victim, images, evaluation.targets)
     result.images[1] = images[1].flip(-1)
     assert result_violations(attack, images, result, victim.bounds).tolist() == [n == 1 for n in range(len(images))]
@@ -227,7 +227,7 @@ def test_images_that_are_not_those_of_the_parameters_are_violations(job, attack)
 
 def test_folding_is_a_violation(job):
     evaluation = job.evaluation()
-    victim, images = evaluation.victim, evaluation.images
+    victim, images = evaluation.victim, evaluation.images[:]
     folding = DeformationAttack(6.0, spacing=3, jacobian=None, steps=2)
     result = folding(victim, images, evaluation.targets)
     limited = DeformationAttack(6.0, spacing=3, jacobian=0.1)

@@ -1,0 +1,144 @@
+"""Attacks on the command line: their names and options."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from medadv.cli.catalogue import Entry, known
+from medadv.cli.errors import InputError, sentence
+
+if TYPE_CHECKING:
+    from medadv.attacks import BudgetedAttack, MinimumNormAttack
+
+TRANSFER = "transfer-"
+_WORDS = {"true": True, "false": False, "none": None}
+_COMMA = re.compile(r",(?![^(]*\))")  # not inside brackets
+
+
+@dataclass(frozen=True)
+class AttackChoice:
+    """An attack with options, as it was asked for.
+
+    Args:
+        label: what the user wrote.
+        entry: the attack.
+        transferred: whether it is made on a surrogate.
+        options: field of the attack to its value.
+    """
+
+    label: str
+    entry: Entry
+    transferred: bool
+    options: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Without the options."""
+        return TRANSFER * self.transferred + self.entry.name
+
+    @property
+    def norm(self) -> str:
+        """The norm in which its noise is measured."""
+        return str(self.options.get("norm", self.entry.norm))
+
+    def build(self, common: dict[str, Any]) -> BudgetedAttack | MinimumNormAttack:
+        """The attack itself; imports torch.
+
+        Args:
+            common: options for all attacks that have them; those of its own come first.
+
+        Raises:
+            InputError: what the attack refuses.
+        """
+        from medadv.attacks import ATTACKS
+
+        given = {name: value for name, value in common.items() if name in self.entry.options}
+        if self.transferred and "stop_early" in self.entry.options:
+            given["stop_early"] = False  # an image that fools the surrogate by more fools others more often
+        given |= self.options
+        if "objective" in given:
+            given["objective"] = self._objective(given["objective"])
+        kind: Any = ATTACKS[self.entry.name]
+        try:
+            attack: BudgetedAttack | MinimumNormAttack = kind(**given)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"--attack {self.label}: {sentence(error)}") from None
+        return attack
+
+    def _objective(self, name: Any) -> Any:
+        from medadv.objectives import OBJECTIVES
+
+        # Some need what only Python can give, such as the class that is the goal.
+        offered = [word for word in OBJECTIVES if word != "targeted"]
+        if name not in offered:
+            raise InputError(f"--attack {self.label}: objective must be one of {', '.join(offered)}, got {name}")
+        make: Any = OBJECTIVES[name]
+        return make()
+
+
+def parse_attacks(given: Sequence[str]) -> list[AttackChoice]:
+    """The attacks that were asked for.
+
+    Args:
+        given: "NAME" or "NAME:OPTION=VALUE,..."; "transfer-" before the name: made on the surrogate. A value is a
+            number, a fraction, true, false, none, numbers in brackets, or a word.
+
+    Returns:
+        One per entry.
+
+    Raises:
+        InputError: an attack or an option that is not there, or the same twice.
+
+    >>> parse_attacks(["pgd:norm=l2,steps=40"])[0].options
+    {'norm': 'l2', 'steps': 40}
+    """
+    choices = [_parse(text) for text in given]
+    for number, choice in enumerate(choices):
+        if choice.label in [before.label for before in choices[:number]]:
+            raise InputError(f"--attack {choice.label}: given twice")
+    return choices
+
+
+def _parse(text: str) -> AttackChoice:
+    name, colon, rest = text.partition(":")
+    transferred = name.startswith(TRANSFER)
+    entry = known(name.removeprefix(TRANSFER), text)
+    if transferred and entry.budget_field is None:
+        raise InputError(f"--attack {text}: the smallest change does not transfer; take an attack with a budget")
+    options: dict[str, Any] = {}
+    for part in _COMMA.split(rest) if colon else []:
+        option, equals, value = (piece.strip() for piece in part.partition("="))
+        _check_option(text, entry, option, bool(equals and value))
+        if option in options:
+            raise InputError(f"--attack {text}: {option} is given twice")
+        options[option] = _value(value)
+    return AttackChoice(text, entry, transferred, options)
+
+
+def _check_option(text: str, entry: Entry, option: str, has_value: bool) -> None:
+    instead = {"seed": "--seed", entry.budget_field: "--budget"}
+    if option in instead:
+        raise InputError(f"--attack {text}: give {option} as {instead[option]}")
+    if option not in entry.options:
+        near = get_close_matches(option, entry.options, n=1)
+        hint = f"did you mean {near[0]}" if near else f"it has {', '.join(entry.options)}"
+        raise InputError(f"--attack {text}: {entry.name} has no option {option!r}; {hint}")
+    if not has_value:
+        raise InputError(f"--attack {text}: a value expected, as in {option}={entry.options[option]}")
+
+
+def _value(text: str) -> Any:
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    above, slash, below = text.partition("/")
+    try:
+        if slash:
+            return float(above) / float(below)
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, ZeroDivisionError, MemoryError, RecursionError):
+        return text
