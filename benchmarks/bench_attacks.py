@@ -14,8 +14,8 @@ from benchmarks.attack_networks import NETWORKS, Trained
 from benchmarks.attack_run import attacked
 
 IMAGES = 32
-ROUNDS, SECONDS = 5, 10.0  # of one row, at most: slow libraries get fewer rounds
-TIMED_ON = ("digits 64", "phantoms 96")
+ROUNDS, SECONDS = 5, 5.0  # of one row, at most: slow libraries get fewer rounds
+TIMED_ON = ("digits 32", "digits 64", "phantoms 96")
 BUDGETED = (
     ("fgsm", "linf", 1),
     ("pgd", "linf", 20),
