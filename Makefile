@@ -4,6 +4,7 @@
 #   make test         lint, types, and the whole test suite
 #   make bench        the benchmarks, as a table of ratios to plain PyTorch and SciPy
 #   make bench-peers  the same with every library of benchmarks/requirements-peers.txt
+#   make bench-attacks  the attacks beside those of benchmarks/requirements-attacks.txt: speed, parity, budget curves
 #   make clean        forget the virtual environments and the build
 #
 # COMPARE holds arguments for the benchmarks: make bench-peers COMPARE="--threads 1 2 --name all"
@@ -23,7 +24,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NATIVE := $(shell find csrc -type f) CMakeLists.txt setup.py
 
-.PHONY: demo test lint bench bench-peers clean
+.PHONY: demo test lint bench bench-peers bench-attacks clean
 
 demo: .venv/lab
 	$(BIN)/medadv demo
@@ -42,8 +43,13 @@ bench: .venv/test
 bench-peers: .venv-peers/ready
 	.venv-peers/bin/python -m benchmarks.compare $(COMPARE)
 
+bench-attacks: .venv-attacks/ready
+	.venv-attacks/bin/python -m benchmarks.compare_attacks --name attacks-cpu-1-thread
+	.venv-attacks/bin/python -m benchmarks.parity --name parity
+	.venv-attacks/bin/python -m benchmarks.budget_curves --name budget-curves
+
 clean:
-	rm -rf .venv .venv-peers build medadv/lib medadv/*.so
+	rm -rf .venv .venv-peers .venv-attacks build medadv/lib medadv/*.so
 
 # One torch for good: everything after it finds its requirement met.
 .venv/torch:
@@ -68,4 +74,14 @@ clean:
 	  "$$(.venv-peers/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/venv.pth"
 	@.venv-peers/bin/python -m pip --disable-pip-version-check --quiet install "$(TORCH)" \
 	  -r benchmarks/requirements-peers.txt
+	@touch $@
+
+# The same for libraries of attacks. No dependencies: some ask for torchvision, or for versions of their own.
+.venv-attacks/ready: .venv/test benchmarks/requirements-attacks.txt
+	@echo "Installing the attacks to compare with in .venv-attacks"
+	@$(PYTHON) -m venv .venv-attacks
+	@$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+	  "$$(.venv-attacks/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/venv.pth"
+	@.venv-attacks/bin/python -m pip --disable-pip-version-check --quiet install --no-deps \
+	  -r benchmarks/requirements-attacks.txt
 	@touch $@

@@ -18,6 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parent
+PEERS, ATTACK_PEERS = "requirements-peers.txt", "requirements-attacks.txt"
 
 
 def main() -> None:
@@ -27,7 +28,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1], help="CPU threads, one run each (default 1)")
     parser.add_argument("--name", help="write benchmarks/results/NAME.json and NAME.svg")
     arguments = parser.parse_args()
-    files = sorted(str(path) for path in ROOT.glob(f"bench_*{arguments.only}*.py"))
+    # Attacks have a table of their own: benchmarks.compare_attacks.
+    found = ROOT.glob(f"bench_*{arguments.only}*.py")
+    files = sorted(str(path) for path in found if path.name != "bench_attacks.py")
     if not files:
         parser.error(f"--only: no benchmark file has {arguments.only!r} in its name")
     rows = [row for threads in arguments.threads for row in run(files, arguments.size, threads)]
@@ -129,8 +132,8 @@ def save(name: str, rows: list[dict], facts: dict) -> None:
     print(f"\n{folder / name}.json\n{folder / name}.svg", file=sys.stderr)
 
 
-def circumstances() -> dict:
-    """Where and with what the numbers were measured."""
+def circumstances(requirements: str = PEERS) -> dict:
+    """Where and with what the numbers were measured; requirements names the file of the libraries compared with."""
     import torch
 
     from benchmarks.memory import copy_bandwidth
@@ -153,18 +156,18 @@ def circumstances() -> dict:
         "clock": "processor time for one thread on the CPU, else wall time",
         "copy_bandwidth": {device: copy_bandwidth(device) for device in ("cpu", *(["cuda"] if cuda else []))},
         "python": platform.python_version(),
-        "peers": versions(),
+        "peers": versions(requirements),
         **build_info(),
     }
 
 
-def versions() -> dict[str, str]:
-    """Of the libraries that are installed."""
+def versions(requirements: str) -> dict[str, str]:
+    """Of the libraries of a file that are installed."""
     from importlib import metadata
 
-    requirements = (ROOT / "requirements-peers.txt").read_text().splitlines()
+    lines = (ROOT / requirements).read_text().splitlines()
     found = {}
-    for name in (line.split()[0] for line in requirements if line[:1].isalpha()):
+    for name in (line.split()[0] for line in lines if line[:1].isalpha()):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

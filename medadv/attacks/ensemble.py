@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medadv.attacks.base_attack import BaseAttack
 from medadv.attacks.budgeted_attack import BudgetedAttack
-from medadv.attacks.merge import replace_rows
+from medadv.attacks.merge import replace_rows, take_rows
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormAttack
 from medadv.attacks.result import Result, Status
 from medadv.models.victim import Victim
@@ -156,24 +156,18 @@ class Ensemble(BaseAttack):
             predictions=result.clean_predictions,
             step=torch.full_like(result.step, -1),
         )
-        return replace_rows(result, far, _rows(clean, far))
+        return replace_rows(result, far, take_rows(clean, far))
 
 
 def _followed(result: Result, rows: Tensor, fresh: Result, keep_failed: bool) -> Result:
     """A result with the outcome of the next attack on the rows that withstood; passes add up."""
-    before = _rows(result, rows)
+    before = take_rows(result, rows)
     forwards, backwards = fresh.forwards + before.forwards, fresh.backwards + before.backwards
     if not keep_failed:
         found = fresh.success.nonzero().flatten()
-        fresh = replace_rows(before, found, _rows(fresh, found))
+        fresh = replace_rows(before, found, take_rows(fresh, found))
     return replace_rows(result, rows, replace(fresh, forwards=forwards, backwards=backwards))
 
 
 def _columns(result: Result) -> dict[str, Any]:
     return {item.name: getattr(result, item.name) for item in fields(Result)}
-
-
-def _rows(result: Result, rows: Tensor) -> Result:
-    columns = _columns(result)
-    parameters = {name: values[rows] for name, values in columns.pop("parameters").items()}
-    return Result(**{name: values[rows] for name, values in columns.items()}, parameters=parameters)

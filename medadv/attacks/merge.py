@@ -12,6 +12,23 @@ from medadv.attacks.result import Result
 Kind = TypeVar("Kind", bound=Result)
 
 
+def take_rows(result: Kind, rows: Tensor) -> Kind:
+    """Some rows of a result.
+
+    Args:
+        result: N rows.
+        rows: [M] int64, which of them.
+
+    Returns:
+        M rows.
+    """
+    taken: dict[str, Any] = {}
+    for name in (item.name for item in fields(result)):
+        values = getattr(result, name)
+        taken[name] = {key: values[key][rows] for key in values} if isinstance(values, dict) else values[rows]
+    return type(result)(**taken)
+
+
 def replace_rows(old: Kind, rows: Tensor, new: Kind) -> Kind:
     """A result with some of its rows replaced.
 

@@ -102,6 +102,19 @@ def test_finds_the_exact_distance_of_a_linear_model(lab, name, case, at_the_boun
     assert np.median(ratio) <= (1.025 if name.startswith("deepfool") else 1.015)
 
 
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_deepfool_leaves_classes_that_are_out_of_reach(lab, norm):
+    # On a black image: nearest to class 1, by far, where it could only become darker.
+    victim, _ = lab.linear_victim((1, 3, 3), classes=3, bias=0.1)
+    x = torch.zeros(2, 1, 3, 3)
+    with torch.no_grad():
+        victim.module[1].weight[:] = torch.tensor([[0.0], [-5.0], [0.1]], dtype=torch.float64)
+    result = DeepFool(norm)(victim, x, torch.zeros(2, dtype=torch.int64))
+    assert result.predictions.tolist() == [2, 2]
+    exact = {"l2": 1 / 3, "linf": 1 / 9}[norm]
+    assert result.distance.numpy() == pytest.approx(np.full(2, exact), rel=0.03)
+
+
 @pytest.mark.parametrize("name", DECISION)
 @pytest.mark.parametrize("case", ["grey", "four channels", "ct volume"])
 def test_finds_the_distance_of_a_linear_model_by_answers_alone(lab, name, case):

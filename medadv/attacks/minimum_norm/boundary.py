@@ -10,7 +10,7 @@ from torch import Tensor
 from medadv.attacks.gradients import jacobian
 from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.hyperplane import to_hyperplane
-from medadv.attacks.minimum_norm.length import length
+from medadv.attacks.minimum_norm.length import length, positive
 
 OVERSHOOT = 0.02  # of DeepFool
 CLASSES = 10  # that DeepFool considers
@@ -52,6 +52,17 @@ class Boundary:
         weight = hunt.differentiated(rows[going], step, weight, times=others.shape[1])
         return cls(weight, hunt.needed[rows[going]].unsqueeze(1) - gaps[going].detach())
 
+    def of_class(self, number: Tensor) -> Boundary:
+        """One hyperplane per image.
+
+        Args:
+            number: [M] int64, which of the rivals.
+
+        Returns:
+            With R of 1.
+        """
+        return Boundary(chosen(self.weight, number).unsqueeze(1), chosen(self.rise, number).unsqueeze(1))
+
     def seen_from(self, move: Tensor) -> Boundary:
         """The same hyperplanes from another image.
 
@@ -63,6 +74,26 @@ class Boundary:
         """
         along = (self.weight.double() * move.double().unsqueeze(1)).flatten(2).sum(dim=2)
         return Boundary(self.weight, self.rise.double() - along)
+
+    def straight_moves(self, low: Tensor, high: Tensor, norm: str) -> tuple[Tensor, Tensor]:
+        """The shortest change to each hyperplane, through the walls of the box if need be, and its length.
+
+        Args:
+            low, high: [M, *image], low <= 0 <= high.
+            norm: "linf" or "l2".
+
+        Returns:
+            [M, R, *image] float32 of length 1, zeros where the weight is zero, and [M, R] float64: how far to go that
+            way; infinite where no point of the box is as far as the hyperplane.
+        """
+        weight, rise = self.weight.flatten(2).double(), self.rise.double()
+        low, high = (limit.flatten(1).double().unsqueeze(1) for limit in (low, high))
+        reached = torch.where(weight > 0, weight * high, weight * low).sum(dim=2) >= rise
+        way = weight if norm == "l2" else weight.sign()
+        way = way / positive(length(way.flatten(0, 1), norm)).reshape(*rise.shape, 1)
+        pace = (weight * way).sum(dim=2)
+        far = torch.where(reached & (pace > 0), rise / positive(pace), torch.inf)
+        return way.float().reshape(self.weight.shape), far
 
     def moves(self, low: Tensor, high: Tensor, norm: str) -> tuple[Tensor, Tensor]:
         """The shortest change to each hyperplane inside a box, and what it costs.
