@@ -47,7 +47,7 @@ def main() -> None:
     print(table(rows))
     if arguments.name:
         path = ROOT / "results" / f"{arguments.name}.json"
-        path.write_text(json.dumps({**circumstances(threads=1), "rows": rows}, indent=1) + "\n")
+        path.write_text(json.dumps({**circumstances(), "rows": rows}, indent=1) + "\n")
 
 
 def contenders(norm: str, peers: Path | None) -> dict[str, Callable[[int], Attack]]:
