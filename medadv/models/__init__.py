@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medadv.models.checkpoint import UntrustedFile, load_weights
+    from medadv.models.dense_network import DenseNetwork
     from medadv.models.fingerprint import model_sha256
+    from medadv.models.mobile_network import MobileNetwork
     from medadv.models.residual_network import ResidualNetwork
     from medadv.models.source import load_model
     from medadv.models.task import Binary, Multiclass, Multilabel, Task
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Binary": "task",
+    "DenseNetwork": "dense_network",
+    "MobileNetwork": "mobile_network",
     "Multiclass": "task",
     "Multilabel": "task",
     "ResidualNetwork": "residual_network",
@@ -28,6 +32,8 @@ _HOMES = {
 
 __all__ = [
     "Binary",
+    "DenseNetwork",
+    "MobileNetwork",
     "Multiclass",
     "Multilabel",
     "ResidualNetwork",

@@ -1,0 +1,113 @@
+"""What the study of the bias field attack runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from medadv.attacks import (
+    DIFGSM,
+    MIFGSM,
+    PGD,
+    TIFGSM,
+    AdversarialSmoothBiasField,
+    BiasFieldAttack,
+    RandomNoise,
+)
+from medadv.attacks.budgeted_attack import BudgetedAttack
+from medadv.attacks.search.gradient import Gradient
+from studies._common.image_sources import KERMANY, MEDNIST, SHENZHEN, ImageSource, Phantoms
+from studies.bias_field.random_bias_field import RandomBiasField
+
+# Of the Gaussian of TI-FGSM (Dong et al., 2019), for images of 299 pixels; smaller ones get a smaller one.
+_TRANSLATION, _TRANSLATION_SIZE = 7 / 3, 299
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All that decides the results.
+
+    Args:
+        sources: image sets.
+        architectures: of the networks; each is attacked, and each is a black box for the others.
+        training_seeds: of the networks that are shown attacked images.
+        surrogate_seeds: of the networks that are attacked, some of `training_seeds`.
+        images: largest number of images attacked per set.
+        steps: of every iterative attack, and draws of every random one.
+        gains: budgets of bias fields.
+        eps: budgets of noise, as fractions of the image range.
+        levels: success on the surrogate at which attacks are compared.
+        resamples: of the bootstrap.
+        seed: of random starts, draws and the bootstrap.
+    """
+
+    sources: tuple[ImageSource, ...] = (KERMANY, SHENZHEN, MEDNIST)
+    architectures: tuple[str, ...] = ("residual", "dense", "mobile")
+    training_seeds: tuple[int, ...] = (0, 1)
+    surrogate_seeds: tuple[int, ...] = (0,)
+    images: int = 100
+    steps: int = 20
+    gains: tuple[float, ...] = (1.05, 1.1, 1.2, 1.4, 2.0, 3.0)
+    eps: tuple[float, ...] = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255, 32 / 255)
+    levels: tuple[float, ...] = (0.5, 0.8)
+    resamples: int = 2000
+    seed: int = 0
+
+
+QUICK = Configuration(
+    sources=(Phantoms("phantoms", size=32, training=192, test=32, epochs=10),),
+    training_seeds=(0,),
+    steps=3,
+    gains=(1.2, 3.0),
+    eps=(8 / 255, 64 / 255),
+    resamples=50,
+)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An attack of the comparison.
+
+    Args:
+        label: how results and figures call it.
+        kind: "field" or "noise".
+        attack: the attack; its own budget plays no part.
+        random: whether it does not look at the network.
+    """
+
+    label: str
+    kind: str
+    attack: BudgetedAttack
+    random: bool = False
+
+
+def contenders(configuration: Configuration, size: int) -> tuple[Contender, ...]:
+    """All attacks, with the same number of steps; none stops when the surrogate is fooled, as befits transfer.
+
+    Args:
+        configuration: of the study.
+        size: of the images, in pixels.
+
+    Returns:
+        Fields first.
+    """
+    steps, seed = configuration.steps, configuration.seed
+    search: dict[str, Any] = {"steps": steps, "seed": seed, "stop_early": False}
+    translation = Gradient(translation=_TRANSLATION * size / _TRANSLATION_SIZE)
+    return (
+        Contender("thin plate", "field", AdversarialSmoothBiasField(warp="thin_plate", **search)),
+        Contender("flow", "field", AdversarialSmoothBiasField(warp="flow", **search)),
+        Contender("polynomial", "field", AdversarialSmoothBiasField(warp=None, **search)),
+        Contender("B-spline", "field", BiasFieldAttack(**search)),
+        Contender("random field", "field", RandomBiasField(draws=steps, seed=seed), random=True),
+        Contender("PGD", "noise", PGD(**search)),
+        Contender("MI-FGSM", "noise", MIFGSM(**search)),
+        Contender("TI-FGSM", "noise", TIFGSM(gradient=translation, **search)),
+        Contender("DI-FGSM", "noise", DIFGSM(**search)),
+        Contender("random noise", "noise", RandomNoise(draws=steps, seed=seed), random=True),
+    )
+
+
+def budgets(configuration: Configuration, kind: str) -> tuple[float, ...]:
+    """The budgets of a kind of contender, rising."""
+    return configuration.gains if kind == "field" else configuration.eps

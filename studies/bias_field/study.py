@@ -1,0 +1,118 @@
+"""The study: trains, attacks, and puts the numbers together."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from medadv.metrics.realism import NaturalSceneModel, natural_scene_features
+from studies._common.bootstrap import estimate
+from studies._common.image_sources import ImageSource
+from studies._common.parts import Json, Parts
+from studies._common.preparation import NetworkName, Prepared, prepare
+from studies._common.progress import SetProgress, Tell
+from studies.bias_field import figures, findings
+from studies.bias_field.analysis import SetAnalysis, curve_rows, matched_rows
+from studies.bias_field.configuration import Configuration, Contender, budgets, contenders
+from studies.bias_field.outcomes import outcome
+
+ALL_SETS = "all sets"
+
+
+@dataclass(frozen=True)
+class BiasFieldStudy:
+    """How often bias fields and noise fool networks, seen and unseen, and how real their images look.
+
+    After the claims of Tian et al., "Bias field poses a threat to DNN-based X-ray recognition" (2021); networks, data,
+    budgets and measures are ours.
+
+    Args:
+        configuration: what is run.
+    """
+
+    configuration: Configuration
+
+    @property
+    def title(self) -> str:
+        return "Bias fields beside noise: success, transfer at matched success, realism."
+
+    def run(self, data: Path | None, out: Path, networks: Path, tell: Tell) -> Json:
+        """Train, attack and analyse; parts that an earlier run finished are read.
+
+        Args:
+            data: folder of the packs.
+            out: folder of the parts.
+            networks: folder of the weights.
+            tell: takes what is done, and the share of all work so far.
+
+        Returns:
+            The results as plain JSON values.
+        """
+        configuration, parts = self.configuration, Parts(out / "parts")
+        sets: dict[str, SetAnalysis] = {}
+        results: Json = {"configuration": asdict(configuration), "networks": [], "sets": [], "worst case": []}
+        results |= {"curves": [], "matched": [], "matrices": []}
+        for number, source in enumerate(configuration.sources):
+            progress = SetProgress(tell, number, len(configuration.sources))
+            prepared = self._prepared(source, data, networks, progress)
+            analysis = self._attacked(prepared, parts, progress)
+            sets[source.name] = analysis
+            results["networks"] += prepared.accuracy
+            results["sets"].append({"set": source.name, "images": len(prepared.images), "size": source.size})
+            self._add_set(results, source, analysis)
+        for contender in contenders(configuration, 1):
+            rows = matched_rows(list(sets.values()), contender.label, configuration.levels)
+            results["matched"] += [{"set": ALL_SETS, **row} for row in rows]
+        return results
+
+    def figures(self, results: Json) -> dict[str, str]:
+        return figures.figures(results)
+
+    def findings(self, results: Json) -> str:
+        return findings.findings(results)
+
+    def _prepared(self, source: ImageSource, data: Path | None, networks: Path, progress: SetProgress) -> Prepared:
+        of = self.configuration
+        return prepare(source, data, of.architectures, of.training_seeds, of.images, networks, progress.training)
+
+    def _attacked(self, prepared: Prepared, parts: Parts, progress: SetProgress) -> SetAnalysis:
+        of = self.configuration
+        naturalness = NaturalSceneModel.fit(natural_scene_features(torch.from_numpy(prepared.training.images)))
+        surrogates = [(architecture, seed) for seed in of.surrogate_seeds for architecture in of.architectures]
+        work: list[tuple[Contender, NetworkName, float]] = [
+            (contender, surrogate, budget)
+            for contender in contenders(of, prepared.source.size)
+            for surrogate in surrogates
+            for budget in budgets(of, contender.kind)
+        ]
+        outcomes: dict[tuple[str, NetworkName], list[Json]] = {}
+        for done, (contender, surrogate, budget) in enumerate(work):
+            progress.attacking(f"{contender.label} on {surrogate[0]}, {prepared.source.name}", done / len(work))
+            attack = contender.attack.with_budget(budget)
+            found = outcome(parts, prepared, naturalness, surrogate, attack)
+            outcomes.setdefault((contender.label, surrogate), []).append(found)
+        return SetAnalysis(outcomes, sorted(prepared.victims), len(prepared.images), of.resamples, of.seed)
+
+    def _add_set(self, results: Json, source: ImageSource, analysis: SetAnalysis) -> None:
+        of, where = self.configuration, {"set": source.name}
+        every = contenders(of, source.size)
+        for contender in every:
+            label = contender.label
+            results["curves"] += [
+                {**where, **row} for row in curve_rows(analysis, contender, budgets(of, contender.kind))
+            ]
+            results["matched"] += [{**where, **row} for row in matched_rows([analysis], label, of.levels)]
+            results["matrices"] += [
+                {**where, "contender": label, "level": level, "fooled": analysis.matrix(label, level)}
+                for level in of.levels
+            ]
+        for kind in ("field", "noise"):
+            labels = [each.label for each in every if each.kind == kind and not each.random]
+            sizes = budgets(of, kind)
+            worst = analysis.worst_case(labels, len(sizes))
+            results["worst case"] += [
+                {**where, "kind": kind, "budget": budget, "success": estimate(samples)}
+                for budget, samples in zip(sizes, worst, strict=True)
+            ]
