@@ -15,6 +15,7 @@ from studies.bias_field.matching import Mixture
 from studies.bias_field.outcomes import UNCHANGED, name
 
 REFERENCE = "PGD"
+UNTUNED, TUNED = "polynomial", ("thin plate", "flow")
 BLACK_BOX, OTHER_SEED = "black box", "other seed"
 
 
@@ -54,12 +55,15 @@ class SetAnalysis:
         values = np.array([each["realism"][measure] for each in self.outcomes[label, surrogate]])
         return means(values, self.weights)
 
-    def worst_case(self, labels: Sequence[str], budgets: int) -> Array:
-        """Share of images that any of several attacks fools at a budget or a smaller one, mean over surrogates."""
+    def worst_case(self, labels: Sequence[str]) -> Array:
+        """Share of images that any of these attacks fools at a budget or a smaller one, [B, 1 + resamples].
+
+        The mean over surrogates, each fooled itself.
+        """
         per_surrogate = []
         for surrogate in self.surrogates:
             any_attack = np.max([self.fooled(label, surrogate, surrogate) for label in labels], axis=0)
-            per_surrogate.append(means(np.maximum.accumulate(any_attack[:budgets], axis=0), self.weights))
+            per_surrogate.append(means(np.maximum.accumulate(any_attack, axis=0), self.weights))
         worst: Array = np.mean(per_surrogate, axis=0)
         return worst
 
@@ -115,7 +119,8 @@ class SetAnalysis:
 def curve_rows(analysis: SetAnalysis, contender: Contender, budgets: Sequence[float]) -> list[Json]:
     """Success, transfer and realism of a contender, one row per budget."""
     label = contender.label
-    success = np.mean([analysis.success(label, each, each) for each in analysis.surrogates], axis=0)
+    alone = np.mean([analysis.success(label, each, each) for each in analysis.surrogates], axis=0)
+    success = analysis.worst_case([label])
     black_box = analysis.transfer(label, BLACK_BOX)
     rows = []
     for number, budget in enumerate(budgets):
@@ -126,6 +131,7 @@ def curve_rows(analysis: SetAnalysis, contender: Contender, budgets: Sequence[fl
                 "kind": contender.kind,
                 "budget": budget,
                 "success": estimate(success[number]),
+                "success at this budget alone": float(alone[number, 0]),
                 BLACK_BOX: None if black_box is None else estimate(black_box[number]),
                 "realism": {
                     measure: float(
@@ -137,6 +143,19 @@ def curve_rows(analysis: SetAnalysis, contender: Contender, budgets: Sequence[fl
                 "backwards": float(np.mean([each["backwards"] for each in passes])),
             }
         )
+    return rows
+
+
+def tuning_rows(analysis: SetAnalysis, budgets: Sequence[float]) -> list[Json]:
+    """What moving the coordinates of the polynomial brings: paired differences of success to the polynomial alone."""
+    plain = analysis.worst_case([UNTUNED])
+    rows = []
+    for label in TUNED:
+        more = analysis.worst_case([label]) - plain
+        rows += [
+            {"contender": label, "budget": budget, f"success less {UNTUNED}": estimate(samples)}
+            for budget, samples in zip(budgets, more, strict=True)
+        ]
     return rows
 
 
@@ -158,10 +177,14 @@ def matched_rows(analyses: Sequence[SetAnalysis], label: str, levels: Sequence[f
             ours, reference = (_over_sets(analyses, each, level, kind) for each in (label, REFERENCE))
             row[kind] = None if ours is None else estimate(ours)
             row[f"{kind} less {REFERENCE}"] = None if ours is None or reference is None else estimate(ours - reference)
-        row["realism"] = {
-            measure: estimate(np.mean([each.matched_realism(label, level, measure) for each in analyses], axis=0))
-            for measure in UNCHANGED
-        }
+        row["realism"] = {}
+        for measure in UNCHANGED:
+            ours, reference = (
+                np.mean([each.matched_realism(one, level, measure) for each in analyses], axis=0)
+                for one in (label, REFERENCE)
+            )
+            row["realism"][measure] = estimate(ours)
+            row["realism"][f"{measure} less {REFERENCE}"] = estimate(ours - reference)
         rows.append(row)
     return rows
 

@@ -24,42 +24,63 @@ _TRANSLATION, _TRANSLATION_SIZE = 7 / 3, 299
 
 
 @dataclass(frozen=True)
+class Subject:
+    """An image set, and budgets between those that fool few of its images and those that fool most.
+
+    Args:
+        source: the image set.
+        gains: budgets of bias fields, rising.
+        eps: budgets of noise, as fractions of the image range, rising.
+    """
+
+    source: ImageSource
+    gains: tuple[float, ...]
+    eps: tuple[float, ...]
+
+    def budgets(self, kind: str) -> tuple[float, ...]:
+        """The budgets of a kind of contender, "field" or "noise"."""
+        return self.gains if kind == "field" else self.eps
+
+
+_SMALL = ((1.05, 1.1, 1.2, 1.4), (1 / 255, 2 / 255, 4 / 255, 8 / 255))
+_LARGE = ((1.2, 1.4, 2.0, 3.0), (4 / 255, 8 / 255, 16 / 255, 32 / 255))
+
+
+@dataclass(frozen=True)
 class Configuration:
     """All that decides the results.
 
     Args:
-        sources: image sets.
+        subjects: image sets with their budgets.
         architectures: of the networks; each is attacked, and each is a black box for the others.
         training_seeds: of the networks that are shown attacked images.
         surrogate_seeds: of the networks that are attacked, some of `training_seeds`.
         images: largest number of images attacked per set.
         steps: of every iterative attack, and draws of every random one.
-        gains: budgets of bias fields.
-        eps: budgets of noise, as fractions of the image range.
         levels: success on the surrogate at which attacks are compared.
         resamples: of the bootstrap.
         seed: of random starts, draws and the bootstrap.
     """
 
-    sources: tuple[ImageSource, ...] = (KERMANY, SHENZHEN, MEDNIST)
+    subjects: tuple[Subject, ...] = (Subject(KERMANY, *_SMALL), Subject(SHENZHEN, *_SMALL), Subject(MEDNIST, *_LARGE))
     architectures: tuple[str, ...] = ("residual", "dense", "mobile")
     training_seeds: tuple[int, ...] = (0, 1)
     surrogate_seeds: tuple[int, ...] = (0,)
     images: int = 100
     steps: int = 20
-    gains: tuple[float, ...] = (1.05, 1.1, 1.2, 1.4, 2.0, 3.0)
-    eps: tuple[float, ...] = (1 / 255, 2 / 255, 4 / 255, 8 / 255, 16 / 255, 32 / 255)
     levels: tuple[float, ...] = (0.5, 0.8)
     resamples: int = 2000
     seed: int = 0
 
 
 QUICK = Configuration(
-    sources=(Phantoms("phantoms", size=32, training=192, test=32, epochs=10),),
-    training_seeds=(0,),
+    subjects=(
+        Subject(
+            Phantoms("phantoms", size=32, training=192, test=32, epochs=10), gains=(1.2, 3.0), eps=(8 / 255, 64 / 255)
+        ),
+    ),
+    architectures=("residual", "dense"),
     steps=3,
-    gains=(1.2, 3.0),
-    eps=(8 / 255, 64 / 255),
     resamples=50,
 )
 
@@ -106,8 +127,3 @@ def contenders(configuration: Configuration, size: int) -> tuple[Contender, ...]
         Contender("DI-FGSM", "noise", DIFGSM(**search)),
         Contender("random noise", "noise", RandomNoise(draws=steps, seed=seed), random=True),
     )
-
-
-def budgets(configuration: Configuration, kind: str) -> tuple[float, ...]:
-    """The budgets of a kind of contender, rising."""
-    return configuration.gains if kind == "field" else configuration.eps

@@ -34,7 +34,7 @@ def _success(results: Json) -> str:
             panels.append(_success_panel(results, group, kind))
     return curves_figure(
         "Images fooled against budget",
-        "mean over surrogates, with 95 % intervals over images; dashed: drawn at random",
+        "at a budget or a smaller one; mean over networks, 95 % intervals over images; dashed: drawn at random",
         panels,
         columns=2,
     )
@@ -83,7 +83,9 @@ def _realism(results: Json) -> str:
                 Curve(
                     label,
                     tuple(
-                        (row["success"]["value"], row["realism"][measure]) for row in rows if row["contender"] == label
+                        (row["success at this budget alone"], row["realism"][measure])
+                        for row in rows
+                        if row["contender"] == label
                     ),
                     dashed=any(row["kind"] == "noise" for row in rows if row["contender"] == label),
                 )
@@ -96,6 +98,11 @@ def _realism(results: Json) -> str:
         panels,
         columns=len(REALISM_PANELS),
     )
+
+
+def _realism_curve(rows: list[Json], measure: str) -> Curve:
+    points = tuple((row["success at this budget alone"], row["realism"][measure]) for row in rows)
+    return Curve(rows[0]["contender"], points, dashed=rows[0]["kind"] == "noise")
 
 
 def _transfer(results: Json, level: float) -> str:

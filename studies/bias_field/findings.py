@@ -2,8 +2,263 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 from studies._common.parts import Json
+from studies._common.wording import (
+    NOT_THERE,
+    decimal,
+    listed,
+    made_with,
+    networks_table,
+    percent,
+    plain,
+    points,
+    sign,
+    table,
+)
+from studies.bias_field.analysis import BLACK_BOX, OTHER_SEED, REFERENCE, TUNED, UNTUNED
+
+ALL_SETS = "all sets"
+GREY_LEVELS = 255
 
 
 def findings(results: Json) -> str:
-    return "x"
+    """What the numbers say, as Markdown."""
+    parts = [
+        "# Bias fields beside noise: findings",
+        _what_was_run(results),
+        "## Networks",
+        networks_table(results["networks"]),
+        "## Success on the network that the attack sees",
+        _success(results),
+        "## Moving the coordinates of the polynomial",
+        _tuning(results),
+        "## Transfer at matched success",
+        _transfer(results),
+        "## Realism at matched success",
+        _realism(results),
+        "## Beside chance",
+        _chance(results),
+        "## What this does not say",
+        _limits(results),
+        made_with(results["circumstances"]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what_was_run(results: Json) -> str:
+    of = results["configuration"]
+    sets = listed([f"{each['set']} ({each['images']} images of {each['size']} pixels)" for each in results["sets"]])
+    seeds, attacked = (listed([str(seed) for seed in of[key]]) for key in ("training_seeds", "surrogate_seeds"))
+    return (
+        f"Sets: {sets}. Attacked are test images that every network gets right, at most {of['images']} per set. "
+        f"Networks: {listed(of['architectures'])}, trained here, seeds {seeds}; attacked are those of seed {attacked}. "
+        f"Every attack makes {of['steps']} steps and does not stop when the network is fooled; random ones draw "
+        f"{of['steps']} times. Intervals are 95 %, by {of['resamples']} bootstrap samples of the images; differences "
+        "are paired. They say nothing about other networks. Claims examined are those of Tian et al., 2021, on "
+        "networks, data and budgets of our own."
+    )
+
+
+def _success(results: Json) -> str:
+    rows = []
+    for contender in _contenders(results["curves"]):
+        cells = [contender]
+        for group in results["sets"]:
+            curve = _rows(results["curves"], set=group["set"], contender=contender)
+            cells += [_smallest_budget(curve, level) for level in results["configuration"]["levels"]]
+        rows.append(cells)
+    levels = [f"{100 * level:.0f} %" for level in results["configuration"]["levels"]]
+    head = ["attack", *(f"{group['set']}, {level}" for group in results["sets"] for level in levels)]
+    worst = [
+        f"{row['set']}: {percent(row['success'])} of images at a gain of {row['budget']:g}"
+        for group in results["sets"]
+        for row in _rows(results["worst case"], set=group["set"], kind="field")[-1:]
+    ]
+    falls = _falls(results)
+    return "\n\n".join(
+        [
+            "Smallest budget tried that fools so many images, at it or a smaller one, mean over networks (fields: "
+            "largest gain; noise: largest change in 1/255):",
+            table(head, rows),
+            f"The worst case of each image over the four field attacks: {'; '.join(worst)}.",
+            falls,
+        ]
+    )
+
+
+def _falls(results: Json) -> str:
+    found = []
+    for group in results["sets"]:
+        for contender in _contenders(results["curves"]):
+            curve = _rows(results["curves"], set=group["set"], contender=contender)
+            alone = [row["success at this budget alone"] for row in curve]
+            best, fall = 0.0, 0.0
+            for value in alone:
+                best = max(best, value)
+                fall = max(fall, best - value)
+            if fall > 0.05:
+                found.append(f"{contender} on {group['set']} by {100 * fall:.0f} points")
+    if not found:
+        return "No attack fools fewer images at a larger budget by more than 5 points."
+    return (
+        "A larger budget contains every smaller one, and yet these searches fool fewer images there than at a smaller "
+        f"one: {'; '.join(found)}. Steps that are parts of the budget overshoot; the counts above take smaller budgets "
+        "into account, transfer and realism below do not."
+    )
+
+
+def _smallest_budget(curve: list[Json], level: float) -> str:
+    for row in curve:
+        if row["success"]["value"] >= level:
+            return f"{row['budget']:g}" if row["kind"] == "field" else f"{row['budget'] * GREY_LEVELS:g}"
+    return f"> {curve[-1]['budget']:g}" if curve[-1]["kind"] == "field" else f"> {curve[-1]['budget'] * GREY_LEVELS:g}"
+
+
+def _tuning(results: Json) -> str:
+    tables = []
+    for group in results["sets"]:
+        rows = [_rows(results["tuning"], set=group["set"], contender=label) for label in TUNED]
+        head = [f"{group['set']}, moved by", *(f"gain {row['budget']:g}" for row in rows[0])]
+        body = [
+            [label, *(points(row[f"success less {UNTUNED}"]) for row in cells)]
+            for label, cells in zip(TUNED, rows, strict=True)
+        ]
+        tables.append(table(head, body))
+    signs = [sign(row[f"success less {UNTUNED}"]) for row in results["tuning"]]
+    verdict = (
+        f"Of {len(signs)} comparisons, success is higher with moved coordinates in {signs.count(1)}, lower in "
+        f"{signs.count(-1)}, and no difference is shown in {signs.count(0)}."
+    )
+    return "\n\n".join(["Success less that of the polynomial alone, in points:", *tables, verdict])
+
+
+def _transfer(results: Json) -> str:
+    parts = [
+        "Share of images that fool networks of other architectures, where the attack's success on its own network is "
+        "the same for all (a mixture of the two budgets around that level); in brackets intervals, – where the level "
+        "is not reached on every network."
+    ]
+    names = [group["set"] for group in results["sets"]]
+    for level in results["configuration"]["levels"]:
+        rows = []
+        for contender in _contenders(results["matched"]):
+            (whole,) = _rows(results["matched"], set=ALL_SETS, contender=contender, level=level)
+            sets = [_rows(results["matched"], set=name, contender=contender, level=level)[0] for name in names]
+            rows.append(
+                [
+                    contender,
+                    percent(whole[BLACK_BOX]),
+                    points(whole[f"{BLACK_BOX} less {REFERENCE}"]) if contender != REFERENCE else NOT_THERE,
+                    percent(whole[OTHER_SEED]),
+                    *(percent(row[BLACK_BOX]) for row in sets),
+                ]
+            )
+        head = ["attack", ALL_SETS, f"less {REFERENCE}, points", "same architecture, other seed", *names]
+        parts += [f"At {100 * level:.0f} % success:", table(head, rows), _transfer_verdict(results, level)]
+    return "\n\n".join(parts)
+
+
+def _transfer_verdict(results: Json, level: float) -> str:
+    sentences = []
+    for where in (ALL_SETS, *(group["set"] for group in results["sets"])):
+        rows = [
+            row
+            for row in _rows(results["matched"], set=where, level=level)
+            if row["contender"] != REFERENCE and not row["contender"].startswith("random")
+        ]
+        difference = f"{BLACK_BOX} less {REFERENCE}"
+        known = [row for row in rows if row[difference] and row[difference]["low"] is not None]
+        better, worse, same = ([row["contender"] for row in known if sign(row[difference]) == s] for s in (1, -1, 0))
+        sentences.append(
+            f"{where}: more than {REFERENCE}: {listed(better)}; less: {listed(worse)}; no difference shown: "
+            f"{listed(same)}"
+        )
+    return "Transfer to other architectures, by the intervals of the differences. " + ". ".join(sentences) + "."
+
+
+def _realism(results: Json) -> str:
+    parts = [
+        "Mean over images at the same mixtures. Structural similarity and signal-to-noise ratio: higher is nearer to "
+        "the clean image; rise of the distance from natural-scene statistics of clean training images, and variation "
+        "of the log gain per pixel: lower looks more real."
+    ]
+    for level in results["configuration"]["levels"]:
+        rows = []
+        for row in _rows(results["matched"], set=ALL_SETS, level=level):
+            realism = row["realism"]
+            rows.append(
+                [
+                    row["contender"],
+                    decimal(realism["ssim"]),
+                    _decibels(realism["squared change"]["value"]),
+                    decimal(realism["naturalness"], 2),
+                    decimal(realism["variation"], 4),
+                ]
+            )
+        head = ["attack", "structural similarity", "signal to noise, dB", "natural-scene distance", "variation"]
+        parts += [f"At {100 * level:.0f} % success, {ALL_SETS}:", table(head, rows), _realism_verdict(results, level)]
+    return "\n\n".join(parts)
+
+
+def _realism_verdict(results: Json, level: float) -> str:
+    words = {"ssim": ("structural similarity", 1), "naturalness": ("natural-scene distance", -1)}
+    words["variation"] = ("variation of the log gain", -1)
+    sentences = []
+    for measure, (name, good) in words.items():
+        rows = [
+            row for row in _rows(results["matched"], set=ALL_SETS, level=level) if row["contender"] in _fields(results)
+        ]
+        signs = {row["contender"]: good * sign(row["realism"][f"{measure} less {REFERENCE}"]) for row in rows}
+        better, worse = ([label for label, each in signs.items() if each == s] for s in (1, -1))
+        sentences.append(f"by {name}, more real than {REFERENCE} are {listed(better)}, less real {listed(worse)}")
+    return "Field attacks, by the intervals of the paired differences: " + "; ".join(sentences) + "."
+
+
+def _chance(results: Json) -> str:
+    sentences = []
+    for group in results["sets"]:
+        for label in ("random field", "random noise"):
+            row = _rows(results["curves"], set=group["set"], contender=label)[-1]
+            budget = (
+                f"a gain of {row['budget']:g}" if row["kind"] == "field" else f"{row['budget'] * GREY_LEVELS:g}/255"
+            )
+            sentences.append(f"{label} on {group['set']}: {percent(row['success'])} at {budget}")
+    return (
+        "Images fooled by the best of as many random draws as the attacks make steps, at the largest budget: "
+        + "; ".join(sentences)
+        + "."
+    )
+
+
+def _limits(results: Json) -> str:
+    return "\n".join(
+        [
+            "- Networks are small, trained from nothing on small images; the paper's are large and were pre-trained.",
+            "- Only images that all networks get right are attacked: they are easier than the rest.",
+            "- Each network was trained once or twice; a difference between attacks may be one between these networks.",
+            "- Patients are kept apart where the set knows them (MedNIST does not).",
+            "- Gains have a limit here; the attack as published, as far as it is known, has none.",
+            "- Weights, steps and grids of the field attacks are not the paper's, which does not tell them.",
+            "- No person judged how real an image looks.",
+        ]
+    )
+
+
+def _decibels(squared_change: float | None) -> str:
+    return NOT_THERE if not squared_change else plain(-10 * math.log10(squared_change), 1)
+
+
+def _contenders(rows: Iterable[Json]) -> list[str]:
+    return list(dict.fromkeys(row["contender"] for row in rows))
+
+
+def _fields(results: Json) -> list[str]:
+    found = [row["contender"] for row in results["curves"] if row["kind"] == "field"]
+    return [label for label in dict.fromkeys(found) if not label.startswith("random")]
+
+
+def _rows(rows: Iterable[Json], **wanted: object) -> list[Json]:
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]

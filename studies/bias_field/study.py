@@ -14,8 +14,8 @@ from studies._common.parts import Json, Parts
 from studies._common.preparation import NetworkName, Prepared, prepare
 from studies._common.progress import SetProgress, Tell
 from studies.bias_field import figures, findings
-from studies.bias_field.analysis import SetAnalysis, curve_rows, matched_rows
-from studies.bias_field.configuration import Configuration, Contender, budgets, contenders
+from studies.bias_field.analysis import SetAnalysis, curve_rows, matched_rows, tuning_rows
+from studies.bias_field.configuration import Configuration, Contender, Subject, contenders
 from studies.bias_field.outcomes import outcome
 
 ALL_SETS = "all sets"
@@ -53,15 +53,17 @@ class BiasFieldStudy:
         configuration, parts = self.configuration, Parts(out / "parts")
         sets: dict[str, SetAnalysis] = {}
         results: Json = {"configuration": asdict(configuration), "networks": [], "sets": [], "worst case": []}
-        results |= {"curves": [], "matched": [], "matrices": []}
-        for number, source in enumerate(configuration.sources):
-            progress = SetProgress(tell, number, len(configuration.sources))
-            prepared = self._prepared(source, data, networks, progress)
-            analysis = self._attacked(prepared, parts, progress)
-            sets[source.name] = analysis
+        results |= {"curves": [], "tuning": [], "matched": [], "matrices": []}
+        for number, subject in enumerate(configuration.subjects):
+            progress = SetProgress(tell, number, len(configuration.subjects))
+            prepared = self._prepared(subject.source, data, networks, progress)
+            analysis = self._attacked(subject, prepared, parts, progress)
+            sets[subject.source.name] = analysis
             results["networks"] += prepared.accuracy
-            results["sets"].append({"set": source.name, "images": len(prepared.images), "size": source.size})
-            self._add_set(results, source, analysis)
+            results["sets"].append(
+                {"set": subject.source.name, "images": len(prepared.images), "size": subject.source.size}
+            )
+            self._add_set(results, subject, analysis)
         for contender in contenders(configuration, 1):
             rows = matched_rows(list(sets.values()), contender.label, configuration.levels)
             results["matched"] += [{"set": ALL_SETS, **row} for row in rows]
@@ -77,7 +79,7 @@ class BiasFieldStudy:
         of = self.configuration
         return prepare(source, data, of.architectures, of.training_seeds, of.images, networks, progress.training)
 
-    def _attacked(self, prepared: Prepared, parts: Parts, progress: SetProgress) -> SetAnalysis:
+    def _attacked(self, subject: Subject, prepared: Prepared, parts: Parts, progress: SetProgress) -> SetAnalysis:
         of = self.configuration
         naturalness = NaturalSceneModel.fit(natural_scene_features(torch.from_numpy(prepared.training.images)))
         surrogates = [(architecture, seed) for seed in of.surrogate_seeds for architecture in of.architectures]
@@ -85,7 +87,7 @@ class BiasFieldStudy:
             (contender, surrogate, budget)
             for contender in contenders(of, prepared.source.size)
             for surrogate in surrogates
-            for budget in budgets(of, contender.kind)
+            for budget in subject.budgets(contender.kind)
         ]
         outcomes: dict[tuple[str, NetworkName], list[Json]] = {}
         for done, (contender, surrogate, budget) in enumerate(work):
@@ -95,23 +97,24 @@ class BiasFieldStudy:
             outcomes.setdefault((contender.label, surrogate), []).append(found)
         return SetAnalysis(outcomes, sorted(prepared.victims), len(prepared.images), of.resamples, of.seed)
 
-    def _add_set(self, results: Json, source: ImageSource, analysis: SetAnalysis) -> None:
-        of, where = self.configuration, {"set": source.name}
-        every = contenders(of, source.size)
+    def _add_set(self, results: Json, subject: Subject, analysis: SetAnalysis) -> None:
+        of, where = self.configuration, {"set": subject.source.name}
+        every = contenders(of, subject.source.size)
         for contender in every:
             label = contender.label
             results["curves"] += [
-                {**where, **row} for row in curve_rows(analysis, contender, budgets(of, contender.kind))
+                {**where, **row} for row in curve_rows(analysis, contender, subject.budgets(contender.kind))
             ]
             results["matched"] += [{**where, **row} for row in matched_rows([analysis], label, of.levels)]
             results["matrices"] += [
                 {**where, "contender": label, "level": level, "fooled": analysis.matrix(label, level)}
                 for level in of.levels
             ]
+        results["tuning"] += [{**where, **row} for row in tuning_rows(analysis, subject.gains)]
         for kind in ("field", "noise"):
             labels = [each.label for each in every if each.kind == kind and not each.random]
-            sizes = budgets(of, kind)
-            worst = analysis.worst_case(labels, len(sizes))
+            sizes = subject.budgets(kind)
+            worst = analysis.worst_case(labels)
             results["worst case"] += [
                 {**where, "kind": kind, "budget": budget, "success": estimate(samples)}
                 for budget, samples in zip(sizes, worst, strict=True)

@@ -38,7 +38,7 @@ class Configuration:
     steps: int = 10
     weights: tuple[float, ...] = (0.1, 0.5, 1.0, 3.0)
     smoothed: tuple[str, ...] = SMOOTHED
-    eps: tuple[float, ...] = (2 / 255, 4 / 255, 8 / 255, 16 / 255)
+    eps: tuple[float, ...] = (2 / 255, 4 / 255, 8 / 255)
     resamples: int = 2000
     seed: int = 0
 
