@@ -29,6 +29,8 @@ def findings(results: Json) -> str:
     parts = [
         "# Bias fields beside noise: findings",
         _what_was_run(results),
+        "## In short",
+        _in_short(results),
         "## Networks",
         networks_table(results["networks"]),
         "## Success on the network that the attack sees",
@@ -62,6 +64,17 @@ def _what_was_run(results: Json) -> str:
     )
 
 
+def _in_short(results: Json) -> str:
+    levels = results["configuration"]["levels"]
+    lines = [
+        _worst_case(results),
+        _tuning_verdict(results),
+        *(f"At {100 * level:.0f} % success, {_transfer_verdict(results, ALL_SETS, level)}." for level in levels),
+        *(f"At {100 * level:.0f} % success, {_realism_verdict(results, level)}." for level in levels),
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
 def _success(results: Json) -> str:
     rows = []
     for contender in _contenders(results["curves"]):
@@ -72,21 +85,24 @@ def _success(results: Json) -> str:
         rows.append(cells)
     levels = [f"{100 * level:.0f} %" for level in results["configuration"]["levels"]]
     head = ["attack", *(f"{group['set']}, {level}" for group in results["sets"] for level in levels)]
-    worst = [
-        f"{row['set']}: {percent(row['success'])} of images at a gain of {row['budget']:g}"
-        for group in results["sets"]
-        for row in _rows(results["worst case"], set=group["set"], kind="field")[-1:]
-    ]
-    falls = _falls(results)
     return "\n\n".join(
         [
             "Smallest budget tried that fools so many images, at it or a smaller one, mean over networks (fields: "
             "largest gain; noise: largest change in 1/255):",
             table(head, rows),
-            f"The worst case of each image over the four field attacks: {'; '.join(worst)}.",
-            falls,
+            _worst_case(results),
+            _falls(results),
         ]
     )
+
+
+def _worst_case(results: Json) -> str:
+    worst = [
+        f"{percent(row['success'])} of the images of {row['set']} at a gain of {row['budget']:g}"
+        for group in results["sets"]
+        for row in _rows(results["worst case"], set=group["set"], kind="field")
+    ]
+    return f"The worst case of each image over the four field attacks, mean over networks: {'; '.join(worst)}."
 
 
 def _falls(results: Json) -> str:
@@ -127,12 +143,15 @@ def _tuning(results: Json) -> str:
             for label, cells in zip(TUNED, rows, strict=True)
         ]
         tables.append(table(head, body))
+    return "\n\n".join(["Success less that of the polynomial alone, in points:", *tables, _tuning_verdict(results)])
+
+
+def _tuning_verdict(results: Json) -> str:
     signs = [sign(row[f"success less {UNTUNED}"]) for row in results["tuning"]]
-    verdict = (
-        f"Of {len(signs)} comparisons, success is higher with moved coordinates in {signs.count(1)}, lower in "
-        f"{signs.count(-1)}, and no difference is shown in {signs.count(0)}."
+    return (
+        f"Moving the coordinates, against the polynomial alone: of {len(signs)} comparisons, success is higher in "
+        f"{signs.count(1)}, lower in {signs.count(-1)}, and no difference is shown in {signs.count(0)}."
     )
-    return "\n\n".join(["Success less that of the polynomial alone, in points:", *tables, verdict])
 
 
 def _transfer(results: Json) -> str:
@@ -157,26 +176,28 @@ def _transfer(results: Json) -> str:
                 ]
             )
         head = ["attack", ALL_SETS, f"less {REFERENCE}, points", "same architecture, other seed", *names]
-        parts += [f"At {100 * level:.0f} % success:", table(head, rows), _transfer_verdict(results, level)]
+        parts += [f"At {100 * level:.0f} % success:", table(head, rows), _transfer_verdicts(results, level)]
     return "\n\n".join(parts)
 
 
-def _transfer_verdict(results: Json, level: float) -> str:
-    sentences = []
-    for where in (ALL_SETS, *(group["set"] for group in results["sets"])):
-        rows = [
-            row
-            for row in _rows(results["matched"], set=where, level=level)
-            if row["contender"] != REFERENCE and not row["contender"].startswith("random")
-        ]
-        difference = f"{BLACK_BOX} less {REFERENCE}"
-        known = [row for row in rows if row[difference] and row[difference]["low"] is not None]
-        better, worse, same = ([row["contender"] for row in known if sign(row[difference]) == s] for s in (1, -1, 0))
-        sentences.append(
-            f"{where}: more than {REFERENCE}: {listed(better)}; less: {listed(worse)}; no difference shown: "
-            f"{listed(same)}"
-        )
-    return "Transfer to other architectures, by the intervals of the differences. " + ". ".join(sentences) + "."
+def _transfer_verdicts(results: Json, level: float) -> str:
+    sets = (ALL_SETS, *(group["set"] for group in results["sets"]))
+    return "\n".join(f"- {_transfer_verdict(results, where, level)}." for where in sets)
+
+
+def _transfer_verdict(results: Json, where: str, level: float) -> str:
+    rows = [
+        row
+        for row in _rows(results["matched"], set=where, level=level)
+        if row["contender"] != REFERENCE and not row["contender"].startswith("random")
+    ]
+    difference = f"{BLACK_BOX} less {REFERENCE}"
+    known = [row for row in rows if row[difference] and row[difference]["low"] is not None]
+    better, worse, same = ([row["contender"] for row in known if sign(row[difference]) == s] for s in (1, -1, 0))
+    return (
+        f"{where}: other architectures are fooled more often than by {REFERENCE} by {listed(better)}, less often by "
+        f"{listed(worse)}; no difference shown for {listed(same)}"
+    )
 
 
 def _realism(results: Json) -> str:
@@ -199,7 +220,11 @@ def _realism(results: Json) -> str:
                 ]
             )
         head = ["attack", "structural similarity", "signal to noise, dB", "natural-scene distance", "variation"]
-        parts += [f"At {100 * level:.0f} % success, {ALL_SETS}:", table(head, rows), _realism_verdict(results, level)]
+        parts += [
+            f"At {100 * level:.0f} % success, {ALL_SETS}:",
+            table(head, rows),
+            f"By the intervals of the paired differences, {_realism_verdict(results, level)}.",
+        ]
     return "\n\n".join(parts)
 
 
@@ -213,8 +238,8 @@ def _realism_verdict(results: Json, level: float) -> str:
         ]
         signs = {row["contender"]: good * sign(row["realism"][f"{measure} less {REFERENCE}"]) for row in rows}
         better, worse = ([label for label, each in signs.items() if each == s] for s in (1, -1))
-        sentences.append(f"by {name}, more real than {REFERENCE} are {listed(better)}, less real {listed(worse)}")
-    return "Field attacks, by the intervals of the paired differences: " + "; ".join(sentences) + "."
+        sentences.append(f"by {name}, more real are {listed(better)}, less real {listed(worse)}")
+    return f"field attacks beside {REFERENCE}, {ALL_SETS}: " + "; ".join(sentences)
 
 
 def _chance(results: Json) -> str:
