@@ -29,21 +29,19 @@ class Subject:
 
     Args:
         source: the image set.
+        images: largest number of images attacked.
         gains: budgets of bias fields, rising.
         eps: budgets of noise, as fractions of the image range, rising.
     """
 
     source: ImageSource
+    images: int
     gains: tuple[float, ...]
     eps: tuple[float, ...]
 
     def budgets(self, kind: str) -> tuple[float, ...]:
         """The budgets of a kind of contender, "field" or "noise"."""
         return self.gains if kind == "field" else self.eps
-
-
-_SMALL = ((1.05, 1.1, 1.2, 1.4), (1 / 255, 2 / 255, 4 / 255, 8 / 255))
-_LARGE = ((1.2, 1.4, 2.0, 3.0), (4 / 255, 8 / 255, 16 / 255, 32 / 255))
 
 
 @dataclass(frozen=True)
@@ -55,18 +53,20 @@ class Configuration:
         architectures: of the networks; each is attacked, and each is a black box for the others.
         training_seeds: of the networks that are shown attacked images.
         surrogate_seeds: of the networks that are attacked, some of `training_seeds`.
-        images: largest number of images attacked per set.
         steps: of every iterative attack, and draws of every random one.
         levels: success on the surrogate at which attacks are compared.
         resamples: of the bootstrap.
         seed: of random starts, draws and the bootstrap.
     """
 
-    subjects: tuple[Subject, ...] = (Subject(KERMANY, *_SMALL), Subject(SHENZHEN, *_SMALL), Subject(MEDNIST, *_LARGE))
+    subjects: tuple[Subject, ...] = (
+        Subject(KERMANY, 100, gains=(1.05, 1.1, 1.2, 1.4), eps=(1 / 255, 2 / 255, 4 / 255, 8 / 255)),
+        Subject(SHENZHEN, 100, gains=(1.05, 1.1, 1.4), eps=(1 / 255, 2 / 255, 4 / 255)),
+        Subject(MEDNIST, 60, gains=(1.2, 1.4, 2.0, 3.0), eps=(4 / 255, 8 / 255, 16 / 255, 32 / 255)),
+    )
     architectures: tuple[str, ...] = ("residual", "dense", "mobile")
     training_seeds: tuple[int, ...] = (0, 1)
     surrogate_seeds: tuple[int, ...] = (0,)
-    images: int = 100
     steps: int = 20
     levels: tuple[float, ...] = (0.5, 0.8)
     resamples: int = 2000
@@ -76,7 +76,10 @@ class Configuration:
 QUICK = Configuration(
     subjects=(
         Subject(
-            Phantoms("phantoms", size=32, training=192, test=32, epochs=10), gains=(1.2, 3.0), eps=(8 / 255, 64 / 255)
+            Phantoms("phantoms", size=32, training=192, test=32, epochs=10),
+            images=32,
+            gains=(1.2, 3.0),
+            eps=(8 / 255, 64 / 255),
         ),
     ),
     architectures=("residual", "dense"),

@@ -9,7 +9,7 @@ BLACK_BOX = "black box"
 GREY_LEVELS = 255
 REALISM_PANELS = (
     ("ssim", "structural similarity", tuple((v / 100, f"{v / 100:g}") for v in (40, 60, 80, 100)), False),
-    ("naturalness", "rise of natural-scene distance", tuple((v, f"{v}") for v in (0, 5, 10, 15, 20)), False),
+    ("naturalness", "rise of natural-scene distance", tuple((v, f"{v:g}") for v in (0.1, 1, 10, 100, 1000)), True),
     ("variation", "variation of the log gain", tuple((v, f"{v:g}") for v in (0.001, 0.01, 0.1, 1)), True),
 )
 

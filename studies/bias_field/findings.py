@@ -55,7 +55,7 @@ def _what_was_run(results: Json) -> str:
     sets = listed([f"{each['set']} ({each['images']} images of {each['size']} pixels)" for each in results["sets"]])
     seeds, attacked = (listed([str(seed) for seed in of[key]]) for key in ("training_seeds", "surrogate_seeds"))
     return (
-        f"Sets: {sets}. Attacked are test images that every network gets right, at most {of['images']} per set. "
+        f"Sets: {sets}. Attacked are test images that every network gets right. "
         f"Networks: {listed(of['architectures'])}, trained here, seeds {seeds}; attacked are those of seed {attacked}. "
         f"Every attack makes {of['steps']} steps and does not stop when the network is fooled; random ones draw "
         f"{of['steps']} times. Intervals are 95 %, by {of['resamples']} bootstrap samples of the images; differences "

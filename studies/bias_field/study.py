@@ -9,7 +9,6 @@ import torch
 
 from medadv.metrics.realism import NaturalSceneModel, natural_scene_features
 from studies._common.bootstrap import estimate
-from studies._common.image_sources import ImageSource
 from studies._common.parts import Json, Parts
 from studies._common.preparation import NetworkName, Prepared, prepare
 from studies._common.progress import SetProgress, Tell
@@ -56,7 +55,7 @@ class BiasFieldStudy:
         results |= {"curves": [], "tuning": [], "matched": [], "matrices": []}
         for number, subject in enumerate(configuration.subjects):
             progress = SetProgress(tell, number, len(configuration.subjects))
-            prepared = self._prepared(subject.source, data, networks, progress)
+            prepared = self._prepared(subject, data, networks, progress)
             analysis = self._attacked(subject, prepared, parts, progress)
             sets[subject.source.name] = analysis
             results["networks"] += prepared.accuracy
@@ -75,9 +74,11 @@ class BiasFieldStudy:
     def findings(self, results: Json) -> str:
         return findings.findings(results)
 
-    def _prepared(self, source: ImageSource, data: Path | None, networks: Path, progress: SetProgress) -> Prepared:
+    def _prepared(self, subject: Subject, data: Path | None, networks: Path, progress: SetProgress) -> Prepared:
         of = self.configuration
-        return prepare(source, data, of.architectures, of.training_seeds, of.images, networks, progress.training)
+        return prepare(
+            subject.source, data, of.architectures, of.training_seeds, subject.images, networks, progress.training
+        )
 
     def _attacked(self, subject: Subject, prepared: Prepared, parts: Parts, progress: SetProgress) -> SetAnalysis:
         of = self.configuration

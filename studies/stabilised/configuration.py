@@ -34,11 +34,11 @@ class Configuration:
     sources: tuple[ImageSource, ...] = (KERMANY, SHENZHEN, MEDNIST)
     architectures: tuple[str, ...] = ("residual", "dense", "mobile")
     training_seeds: tuple[int, ...] = (0,)
-    images: int = 60
+    images: int = 50
     steps: int = 10
     weights: tuple[float, ...] = (0.1, 0.5, 1.0, 3.0)
     smoothed: tuple[str, ...] = SMOOTHED
-    eps: tuple[float, ...] = (2 / 255, 4 / 255, 8 / 255)
+    eps: tuple[float, ...] = (2 / 255, 8 / 255)
     resamples: int = 2000
     seed: int = 0
 
