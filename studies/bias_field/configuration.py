@@ -30,12 +30,14 @@ class Subject:
     Args:
         source: the image set.
         images: largest number of images attacked.
+        training_seeds: of the networks that are shown attacked images; those of the first are attacked.
         gains: budgets of bias fields, rising.
         eps: budgets of noise, as fractions of the image range, rising.
     """
 
     source: ImageSource
     images: int
+    training_seeds: tuple[int, ...]
     gains: tuple[float, ...]
     eps: tuple[float, ...]
 
@@ -51,8 +53,6 @@ class Configuration:
     Args:
         subjects: image sets with their budgets.
         architectures: of the networks; each is attacked, and each is a black box for the others.
-        training_seeds: of the networks that are shown attacked images.
-        surrogate_seeds: of the networks that are attacked, some of `training_seeds`.
         steps: of every iterative attack, and draws of every random one.
         levels: success on the surrogate at which attacks are compared.
         resamples: of the bootstrap.
@@ -60,13 +60,11 @@ class Configuration:
     """
 
     subjects: tuple[Subject, ...] = (
-        Subject(KERMANY, 100, gains=(1.05, 1.1, 1.2, 1.4), eps=(1 / 255, 2 / 255, 4 / 255, 8 / 255)),
-        Subject(SHENZHEN, 100, gains=(1.05, 1.1, 1.4), eps=(1 / 255, 2 / 255, 4 / 255)),
-        Subject(MEDNIST, 60, gains=(1.2, 1.4, 2.0, 3.0), eps=(4 / 255, 8 / 255, 16 / 255, 32 / 255)),
+        Subject(KERMANY, 100, (0, 1), gains=(1.05, 1.1, 1.2, 1.4), eps=(1 / 255, 2 / 255, 4 / 255, 8 / 255)),
+        Subject(SHENZHEN, 100, (0,), gains=(1.05, 1.1, 1.4), eps=(1 / 255, 2 / 255, 4 / 255)),
+        Subject(MEDNIST, 60, (0,), gains=(1.2, 1.4, 2.0, 3.0), eps=(4 / 255, 8 / 255, 16 / 255, 32 / 255)),
     )
     architectures: tuple[str, ...] = ("residual", "dense", "mobile")
-    training_seeds: tuple[int, ...] = (0, 1)
-    surrogate_seeds: tuple[int, ...] = (0,)
     steps: int = 20
     levels: tuple[float, ...] = (0.5, 0.8)
     resamples: int = 2000
@@ -78,6 +76,7 @@ QUICK = Configuration(
         Subject(
             Phantoms("phantoms", size=32, training=192, test=32, epochs=10),
             images=32,
+            training_seeds=(0, 1),
             gains=(1.2, 3.0),
             eps=(8 / 255, 64 / 255),
         ),

@@ -53,10 +53,11 @@ def findings(results: Json) -> str:
 def _what_was_run(results: Json) -> str:
     of = results["configuration"]
     sets = listed([f"{each['set']} ({each['images']} images of {each['size']} pixels)" for each in results["sets"]])
-    seeds, attacked = (listed([str(seed) for seed in of[key]]) for key in ("training_seeds", "surrogate_seeds"))
+    seeds = "; ".join(f"{each['set']}: {listed([str(seed) for seed in each['seeds']])}" for each in results["sets"])
     return (
         f"Sets: {sets}. Attacked are test images that every network gets right. "
-        f"Networks: {listed(of['architectures'])}, trained here, seeds {seeds}; attacked are those of seed {attacked}. "
+        f"Networks: {listed(of['architectures'])}, trained here ({seeds} are their seeds); attacked are those of the "
+        "first seed, and all are shown the images. "
         f"Every attack makes {of['steps']} steps and does not stop when the network is fooled; random ones draw "
         f"{of['steps']} times. Intervals are 95 %, by {of['resamples']} bootstrap samples of the images; differences "
         "are paired. They say nothing about other networks. Claims examined are those of Tian et al., 2021, on "
@@ -171,13 +172,28 @@ def _transfer(results: Json) -> str:
                     contender,
                     percent(whole[BLACK_BOX]),
                     points(whole[f"{BLACK_BOX} less {REFERENCE}"]) if contender != REFERENCE else NOT_THERE,
-                    percent(whole[OTHER_SEED]),
                     *(percent(row[BLACK_BOX]) for row in sets),
                 ]
             )
-        head = ["attack", ALL_SETS, f"less {REFERENCE}, points", "same architecture, other seed", *names]
-        parts += [f"At {100 * level:.0f} % success:", table(head, rows), _transfer_verdicts(results, level)]
+        head = ["attack", ALL_SETS, f"less {REFERENCE}, points", *names]
+        parts += [
+            f"At {100 * level:.0f} % success:",
+            table(head, rows),
+            _other_seed(results, level),
+            _transfer_verdicts(results, level),
+        ]
     return "\n\n".join(parts)
+
+
+def _other_seed(results: Json, level: float) -> str:
+    sentences = []
+    for group in results["sets"]:
+        rows = _rows(results["matched"], set=group["set"], level=level)
+        known = [row for row in rows if row[OTHER_SEED] and row[OTHER_SEED]["value"] is not None]
+        if known:
+            shares = ", ".join(f"{row['contender']} {percent(row[OTHER_SEED])}" for row in known)
+            sentences.append(f"{group['set']}: {shares}")
+    return f"The same architecture, trained from another seed. {'; '.join(sentences) or 'Not trained'}."
 
 
 def _transfer_verdicts(results: Json, level: float) -> str:

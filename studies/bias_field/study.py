@@ -60,7 +60,12 @@ class BiasFieldStudy:
             sets[subject.source.name] = analysis
             results["networks"] += prepared.accuracy
             results["sets"].append(
-                {"set": subject.source.name, "images": len(prepared.images), "size": subject.source.size}
+                {
+                    "set": subject.source.name,
+                    "images": len(prepared.images),
+                    "size": subject.source.size,
+                    "seeds": list(subject.training_seeds),
+                }
             )
             self._add_set(results, subject, analysis)
         for contender in contenders(configuration, 1):
@@ -77,13 +82,13 @@ class BiasFieldStudy:
     def _prepared(self, subject: Subject, data: Path | None, networks: Path, progress: SetProgress) -> Prepared:
         of = self.configuration
         return prepare(
-            subject.source, data, of.architectures, of.training_seeds, subject.images, networks, progress.training
+            subject.source, data, of.architectures, subject.training_seeds, subject.images, networks, progress.training
         )
 
     def _attacked(self, subject: Subject, prepared: Prepared, parts: Parts, progress: SetProgress) -> SetAnalysis:
         of = self.configuration
         naturalness = NaturalSceneModel.fit(natural_scene_features(torch.from_numpy(prepared.training.images)))
-        surrogates = [(architecture, seed) for seed in of.surrogate_seeds for architecture in of.architectures]
+        surrogates = [(architecture, subject.training_seeds[0]) for architecture in of.architectures]
         work: list[tuple[Contender, NetworkName, float]] = [
             (contender, surrogate, budget)
             for contender in contenders(of, prepared.source.size)
