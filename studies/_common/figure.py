@@ -79,8 +79,10 @@ def curves_figure(title: str, subtitle: str, panels: Sequence[Panel], columns: i
     Returns:
         An SVG document.
     """
-    names = list(dict.fromkeys(curve.name for panel in panels for curve in panel.curves))
-    dashed = {curve.name for panel in panels for curve in panel.curves if curve.dashed}
+    curves = [curve for panel in panels for curve in panel.curves]
+    dashed = {curve.name for curve in curves if curve.dashed}
+    # Solid ones first, so that they keep their colours in a figure that leaves dashed ones out.
+    names = sorted(dict.fromkeys(curve.name for curve in curves), key=lambda name: name in dashed)
     colour = dict(zip(names, COLOURS, strict=False))
     width = LEFT + columns * PANEL_WIDTH + (columns - 1) * GAP + 24
     legend, top = _legend(colour, dashed, width)

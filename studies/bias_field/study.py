@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 
 from medadv.metrics.realism import NaturalSceneModel, natural_scene_features
 from studies._common.bootstrap import estimate
+from studies._common.command import chosen
 from studies._common.parts import Json, Parts
 from studies._common.preparation import NetworkName, Prepared, prepare
 from studies._common.progress import SetProgress, Tell
@@ -36,6 +38,11 @@ class BiasFieldStudy:
     @property
     def title(self) -> str:
         return "Bias fields beside noise: success, transfer at matched success, realism."
+
+    def with_sets(self, names: Sequence[str]) -> BiasFieldStudy:
+        """The same study of some of its image sets."""
+        some = chosen(self.configuration.subjects, names, lambda subject: subject.source.name)
+        return BiasFieldStudy(replace(self.configuration, subjects=some))
 
     def run(self, data: Path | None, out: Path, networks: Path, tell: Tell) -> Json:
         """Train, attack and analyse; parts that an earlier run finished are read.

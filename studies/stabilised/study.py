@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from studies._common.command import chosen
 from studies._common.parts import Json, Parts
 from studies._common.preparation import Prepared, prepare
 from studies._common.progress import SetProgress, Tell
@@ -32,6 +34,11 @@ class StabilisedStudy:
     @property
     def title(self) -> str:
         return "The stabilised attack beside plain ones: damage, and its spread over image sets."
+
+    def with_sets(self, names: Sequence[str]) -> StabilisedStudy:
+        """The same study of some of its image sets."""
+        some = chosen(self.configuration.sources, names, lambda source: source.name)
+        return StabilisedStudy(replace(self.configuration, sources=some))
 
     def run(self, data: Path | None, out: Path, networks: Path, tell: Tell) -> Json:
         """Train, attack and analyse; parts that an earlier run finished are read.

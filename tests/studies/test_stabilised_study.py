@@ -113,3 +113,10 @@ def test_a_second_run_reads_what_the_first_computed(folder, results, monkeypatch
     monkeypatch.setattr("studies.stabilised.outcomes._computed", refuse)
     again = StabilisedStudy(QUICK).run(None, folder, folder / "networks", lambda doing, share: None)
     assert json.loads(json.dumps(again)) == {key: value for key, value in results.items() if key != "circumstances"}
+
+
+def test_some_of_the_sets_can_be_studied_alone():
+    some = StabilisedStudy(QUICK).with_sets(["other phantoms"])
+    assert [source.name for source in some.configuration.sources] == ["other phantoms"]
+    with pytest.raises(ValueError, match="sets must be some of phantoms, other phantoms, got 'films'"):
+        StabilisedStudy(QUICK).with_sets(["films"])
