@@ -11,7 +11,7 @@ from benchmarks.figure import COLOURS, STYLE
 
 PANEL_WIDTH, PANEL_HEIGHT = 300, 210
 LEFT, TOP, GAP, ROW_GAP = 62, 64, 70, 74
-LEGEND_ROW, CHARACTER = 18, 7.2
+LEGEND_ROW, CHARACTER, TITLE_CHARACTER = 18, 7.2, 9.2
 _OWN_STYLE = (
     ".curve { fill: none; stroke-width: 2; } .dashed { stroke-dasharray: 5 4; } .whisker { stroke-width: 1; }"
     ".small { font-size: 11px; } .cell { stroke: var(--paper); stroke-width: 2; } .number { font-size: 12px; }"
@@ -84,7 +84,7 @@ def curves_figure(title: str, subtitle: str, panels: Sequence[Panel], columns: i
     # Solid ones first, so that they keep their colours in a figure that leaves dashed ones out.
     names = sorted(dict.fromkeys(curve.name for curve in curves), key=lambda name: name in dashed)
     colour = dict(zip(names, COLOURS, strict=False))
-    width = LEFT + columns * PANEL_WIDTH + (columns - 1) * GAP + 24
+    width = max(LEFT + columns * PANEL_WIDTH + (columns - 1) * GAP + 24, _width_of(title, subtitle))
     legend, top = _legend(colour, dashed, width)
     parts = [legend]
     for number, panel in enumerate(panels):
@@ -138,7 +138,8 @@ def matrices_figure(title: str, subtitle: str, matrices: Sequence[Matrix], colum
                 cells.append(_cell(left + column * cell_width, 42 + row * cell_height, cell_width, cell_height, value))
         parts.append(f'<g transform="translate({x} {y})">{"".join(cells)}</g>')
     height = TOP + math.ceil(len(matrices) / columns) * high + 8
-    return _document(title, subtitle, 16 + columns * wide + 16, height, "".join(parts))
+    width = max(16 + columns * wide + 16, _width_of(title, subtitle))
+    return _document(title, subtitle, width, height, "".join(parts))
 
 
 def _place(value: float, ticks: tuple[tuple[float, str], ...], log: bool) -> float:
@@ -146,6 +147,10 @@ def _place(value: float, ticks: tuple[tuple[float, str], ...], log: bool) -> flo
     if log:
         value, low, high = (math.log(max(each, ticks[0][0])) for each in (value, low, high))
     return min(max((value - low) / (high - low), 0.0), 1.0)
+
+
+def _width_of(title: str, subtitle: str) -> float:
+    return 32 + max(TITLE_CHARACTER * len(title), CHARACTER * len(subtitle))
 
 
 def _document(title: str, subtitle: str, width: float, height: float, body: str) -> str:
