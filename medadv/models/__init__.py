@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medadv.models.bpda import BPDA
     from medadv.models.checkpoint import UntrustedFile, load_weights
+    from medadv.models.dense_network import DenseNetwork
     from medadv.models.fingerprint import model_sha256
+    from medadv.models.mobile_network import MobileNetwork
     from medadv.models.randomised import RandomisedVictim
     from medadv.models.residual_network import ResidualNetwork
     from medadv.models.source import load_model
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "BPDA": "bpda",
     "Binary": "task",
+    "DenseNetwork": "dense_network",
+    "MobileNetwork": "mobile_network",
     "Multiclass": "task",
     "Multilabel": "task",
     "RandomisedVictim": "randomised",
@@ -33,6 +37,8 @@ _HOMES = {
 __all__ = [
     "BPDA",
     "Binary",
+    "DenseNetwork",
+    "MobileNetwork",
     "Multiclass",
     "Multilabel",
     "RandomisedVictim",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
+from medadv.models.small_network import SmallNetwork, check_sizes
 
-class ResidualNetwork(nn.Module):
+
+class ResidualNetwork(SmallNetwork):
     """A pre-activation residual network (He et al., Identity Mappings in Deep Residual Networks, 2016), scaled down.
 
     The image is normalised inside, (x - mean) / std, so it goes in as it is, in [0, 1]. A strided 3 x 3
@@ -20,13 +21,11 @@ class ResidualNetwork(nn.Module):
         blocks: residual blocks per stage.
         mean, std: of the grey values of the training images, in image units; std above 0.
 
+    >>> import torch
     >>> network = ResidualNetwork(in_channels=1, classes=3).eval()
     >>> network(torch.zeros(2, 1, 32, 32)).shape
     torch.Size([2, 3])
     """
-
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -37,17 +36,9 @@ class ResidualNetwork(nn.Module):
         mean: float = 0.5,
         std: float = 0.25,
     ) -> None:
-        super().__init__()
-        for name, value, least in (("in_channels", in_channels, 1), ("classes", classes, 2), ("width", width, 1)):
-            if value < least:
-                raise ValueError(f"{name} must be {least} or above, got {value}")
-        if not blocks or min(blocks) < 1:
-            raise ValueError(f"blocks must hold at least one stage of 1 or more blocks, got {blocks}")
-        if not std > 0:
-            raise ValueError(f"std must be above 0, got {std}")
-        self.register_buffer("mean", torch.tensor(float(mean)))
-        self.register_buffer("std", torch.tensor(float(std)))
-        self.stem = nn.Conv2d(in_channels, width, 3, stride=2, padding=1, bias=False)
+        sizes = {"in_channels": (in_channels, 1), "classes": (classes, 2), "width": (width, 1)}
+        check_sizes(sizes, blocks, "blocks")
+        stem = nn.Conv2d(in_channels, width, 3, stride=2, padding=1, bias=False)
         stages: list[nn.Module] = []
         channels = width
         for stage, depth in enumerate(blocks):
@@ -55,15 +46,10 @@ class ResidualNetwork(nn.Module):
                 out_channels = width * 2**stage
                 stages.append(ResidualBlock(channels, out_channels, 2 if stage and not block else 1))
                 channels = out_channels
-        self.stages = nn.Sequential(*stages)
-        self.head = nn.Sequential(
+        head = nn.Sequential(
             nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)
         )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits [N, K] of images [N, C, H, W] in [0, 1]."""
-        logits: Tensor = self.head(self.stages(self.stem((images - self.mean) / self.std)))
-        return logits
+        super().__init__(stem, nn.Sequential(*stages), head, mean, std)
 
 
 class ResidualBlock(nn.Module):

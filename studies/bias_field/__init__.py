@@ -1,0 +1,1 @@
+"""Study of the bias field attack: success, transfer at matched success, and realism, beside noise."""
