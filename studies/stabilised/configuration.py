@@ -34,7 +34,7 @@ class Configuration:
     sources: tuple[ImageSource, ...] = (KERMANY, SHENZHEN, MEDNIST)
     architectures: tuple[str, ...] = ("residual", "dense", "mobile")
     training_seeds: tuple[int, ...] = (0,)
-    images: int = 30
+    images: int = 60
     steps: int = 10
     weights: tuple[float, ...] = (0.1, 0.5, 1.0, 3.0)
     smoothed: tuple[str, ...] = SMOOTHED
