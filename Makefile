@@ -29,6 +29,8 @@ NATIVE := $(shell find csrc -type f) CMakeLists.txt setup.py
 demo: .venv/lab
 	$(BIN)/medadv demo
 
+# Threads that spin while they wait slow everything on a machine that has other work.
+test: export OMP_WAIT_POLICY = PASSIVE
 test: lint
 	$(BIN)/python -m pytest
 
