@@ -131,6 +131,7 @@ def break_point_angle(heights: Tensor) -> Tensor:
     tensor([117., 180.])
     """
     places = torch.linspace(0, 1, len(heights), dtype=heights.dtype, device=heights.device).unsqueeze(1)
+    places, heights = places[1:-1], heights[1:-1]  # both ends are on the line, but for rounding
     above, furthest = (heights - places).max(dim=0)
     x, y = places[furthest, 0], heights.gather(0, furthest.unsqueeze(0))[0]
     angle = math.pi - torch.atan2(y, x) + torch.atan2(1 - y, 1 - x)

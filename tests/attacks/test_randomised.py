@@ -3,11 +3,11 @@
 import pytest
 import torch
 from support.budgets import MODERATE
+from support.registry import GRADIENT_ATTACKS
 from torch import nn
 
 from medadv.attacks import (
     APGD,
-    ATTACKS,
     DDN,
     DIFGSM,
     FMN,
@@ -102,10 +102,10 @@ class Watched(Additive):
         return changed
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", GRADIENT_ATTACKS)
 def test_results_do_not_depend_on_batch_size_or_order(lab, name):
     victim, x, y = setting(lab, 12, draws=2)
-    attack = ATTACKS[name](steps=1 if name == "fgsm" else 3).with_budget(MODERATE.get(name, 0.05))
+    attack = GRADIENT_ATTACKS[name](steps=1 if name == "fgsm" else 3).with_budget(MODERATE.get(name, 0.05))
     whole = attack(victim, x, y)
     for rows in (torch.arange(7), torch.tensor([3]), torch.arange(12).flip(0)):
         part = attack(victim, x[rows], y[rows], rows)
