@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from medadv.attacks.attack import Attack
@@ -14,7 +14,9 @@ class FrequencyAttack(Attack):
     """Coefficients of the cosine transform of blocks rounded, the steps raised by gradient steps.
 
     After Hanif et al., "Frequency domain adversarial training for robust volumetric medical segmentation" (VAFA,
-    2023), who also keep the structural similarity high; see `medadv.perturbations.FrequencyQuantisation`.
+    2023), who also keep the structural similarity high and make sign steps; see
+    `medadv.perturbations.FrequencyQuantisation`. Rounding leaves many local maxima: hence, ours, five restarts and
+    Adam.
 
     Args:
         step: largest step in 1/255 of the image range, at least 0.
@@ -39,7 +41,8 @@ class FrequencyAttack(Attack):
 
     step: float = 20.0
     block: int = 8
-    rule: str = "sign"
+    rule: str = "adam"
+    restarts: int = field(default=5, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

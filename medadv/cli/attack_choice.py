@@ -46,11 +46,13 @@ class AttackChoice:
         """The norm in which its noise is measured."""
         return str(self.options.get("norm", self.entry.norm))
 
-    def build(self, common: dict[str, Any]) -> BudgetedAttack | MinimumNormAttack:
+    def build(self, common: dict[str, Any], findings: bool = False) -> BudgetedAttack | MinimumNormAttack:
         """The attack itself; imports torch.
 
         Args:
             common: options for all attacks that have them; those of its own come first.
+            findings: whether each label is there or not on its own; then an attack that raises the cross-entropy by
+                default raises the margin, as one wrong finding is enough and the cross-entropy is a sum over all.
 
         Raises:
             InputError: what the attack refuses.
@@ -60,6 +62,8 @@ class AttackChoice:
         given = {name: value for name, value in common.items() if name in self.entry.options}
         if self.transferred and "stop_early" in self.entry.options:
             given["stop_early"] = False  # an image that fools the surrogate by more fools others more often
+        if findings and self.entry.options.get("objective") == "CrossEntropy()":
+            given["objective"] = "margin"
         given |= self.options
         if "objective" in given:
             given["objective"] = self._objective(given["objective"])

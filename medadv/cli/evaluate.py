@@ -198,7 +198,7 @@ def _prepare(options: Options) -> Evaluation:
     for name in common:
         if not any(name in choice.entry.options for choice in options.choices):
             raise InputError(f"--{name} {common[name]}: none of the attacks has {name}")
-    attacks = {choice.label: choice.build(common) for choice in options.choices}
+    attacks = {choice.label: choice.build(common, options.task == "multilabel") for choice in options.choices}
     for choice in options.choices:
         _curve(choice, attacks[choice.label], options.budgets[choice.label], None)
     try:

@@ -18,6 +18,9 @@ from medadv.perturbations.rounding import float32_at_most
 # Steps are in units of a 256th of the image range, as in JPEG tables and in the paper.
 _LEVELS = 255.0
 
+# Half the widths of the secants of the gradient, as shares of the largest step.
+_WIDTHS = (1 / 16, 1 / 8, 1 / 4)
+
 
 @dataclass(frozen=True)
 class FrequencyQuantisation:
@@ -27,6 +30,9 @@ class FrequencyQuantisation:
     table of steps for all blocks, a rounding with a slope (x plus the cube of what rounding takes away, after Shin and
     Song, 2017), blocks of 32 voxels in 3D and a largest step of 20. There steps are at least 5; here 0 is allowed, and
     changes nothing.
+
+    Between its jumps the rounding tells little of where a larger or smaller step leads, and nothing at step 0. So the
+    gradient to the steps (ours) is the mean of secants of the rounding over several widths; the images are the same.
 
     Args:
         step: largest step in 1/255 of the image range, at least 0.
@@ -92,7 +98,7 @@ class FrequencyQuantisation:
             steps = steps.unsqueeze(axis)
         blocks = _to_blocks((images - low) * (_LEVELS / (high - low)), self.block)
         coefficients = _transform(blocks, self.block, inverse=False)
-        change = _transform(_round_to(coefficients, steps) - coefficients, self.block, inverse=True)
+        change = _transform(self._rounded(coefficients, steps) - coefficients, self.block, inverse=True)
         return (images + _from_blocks(change, images.shape) * ((high - low) / _LEVELS)).clamp(low, high)
 
     def project(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Parameters:
@@ -152,6 +158,14 @@ class FrequencyQuantisation:
         """The same with `factor` times the largest step."""
         return replace(self, step=self.step * factor)
 
+    def _rounded(self, coefficients: Tensor, steps: Tensor) -> Tensor:
+        fixed = steps.detach()
+        rounded = _round_to(coefficients, fixed)
+        if not steps.requires_grad:
+            return rounded
+        # Adds nothing but the gradient.
+        return rounded + _secants(coefficients.detach(), fixed, float32_at_most(self.step)) * (steps - fixed)
+
     def _table(self, images: Tensor) -> tuple[int, ...]:
         return (self.block,) * (images.ndim - 2)
 
@@ -161,6 +175,17 @@ def _round_to(values: Tensor, steps: Tensor) -> Tensor:
     scaled = values / safe
     whole = scaled.detach().round()
     return torch.where(steps > 0, (whole + (scaled - whole) ** 3) * safe, values)
+
+
+def _secants(values: Tensor, steps: Tensor, largest: float) -> Tensor:
+    """Slope of the rounded values in the steps: the mean of secants around them, cut off at 0 and the largest step."""
+    total = torch.zeros_like(values)
+    for share in _WIDTHS:
+        above, below = (steps + share * largest).clamp(max=largest), (steps - share * largest).clamp(min=0)
+        width = above - below
+        rise = _round_to(values, above) - _round_to(values, below)
+        total = total + rise / torch.where(width > 0, width, 1)
+    return total / len(_WIDTHS)
 
 
 def _to_blocks(images: Tensor, block: int) -> Tensor:

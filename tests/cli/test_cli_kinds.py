@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
+from medadv.cli.attack_choice import parse_attacks
 from medadv.models import load_model, model_sha256
 from medadv.sweep import Store
 
@@ -122,6 +123,29 @@ def test_findings(place):
     assert "An image counts as right only if all 4 findings are" in words
     assert "4 findings each" in words
     assert Store.open("out").plan["model"]["task"] == "multilabel"
+    stored = [entry["configuration"].get("objective") for entry in Store.open("out").plan["attacks"]]
+    assert stored == ["Margin()", None]
+
+
+@pytest.mark.parametrize(
+    ("given", "classes", "findings"),
+    [
+        ("pgd", "CrossEntropy()", "Margin()"),
+        ("transfer-mi-fgsm", "CrossEntropy()", "Margin()"),
+        ("pgd:objective=cross-entropy", "CrossEntropy()", "CrossEntropy()"),
+        ("affine:objective=margin", "Margin()", "Margin()"),
+    ],
+)
+def test_the_objective_suits_the_task(given, classes, findings):
+    (choice,) = parse_attacks([given])
+    assert choice.build({}).configuration()["objective"] == classes
+    assert choice.build({}, findings=True).configuration()["objective"] == findings
+
+
+@pytest.mark.parametrize("given", ["stabilised", "square", "ddn"])
+def test_attacks_with_an_aim_of_their_own_keep_it_for_findings(given):
+    (choice,) = parse_attacks([given])
+    assert choice.build({}, findings=True) == choice.build({})
 
 
 def test_volumes_in_hounsfield_units(place):

@@ -63,6 +63,36 @@ def test_quantisation_is_that_of_scipys_cosine_transform(size):
     np.testing.assert_allclose(actual, expected, atol=5e-6)
 
 
+@pytest.mark.parametrize(("shape", "bounds"), [((2, 8, 8), UNIT), ((1, 4, 8, 4), (-1024.0, 3071.0))])
+def test_the_gradient_to_the_steps_is_the_mean_of_secants(shape, bounds):
+    low, high = bounds
+    x = low + (high - low) * (0.4 + 0.2 * torch.rand(1, *shape))  # so that nothing is clipped
+    weights = torch.randn(1, *shape, dtype=torch.float64) / (high - low)
+    family = FrequencyQuantisation(20.0, 4)
+    steps = 20 * torch.rand(1, *[4] * (len(shape) - 1))
+    steps.flatten()[:3] = torch.tensor([0.0, 20.0, 0.5])
+
+    def value(at):
+        return float((weights * family.apply(x, {"steps": at}, bounds)).sum())
+
+    leaf = steps.clone().requires_grad_()
+    changed = family.apply(x, {"steps": leaf}, bounds)
+    assert torch.equal(changed.detach(), family.apply(x, {"steps": steps}, bounds))
+    (gradient,) = torch.autograd.grad((weights * changed).sum(), leaf)
+    expected = torch.zeros_like(steps)
+    for entry in range(steps.numel()):
+        secants = []
+        for half in (1.25, 2.5, 5.0):
+            ends = [steps.clone(), steps.clone()]
+            for end, sign in zip(ends, (-1, 1), strict=True):
+                end.flatten()[entry] = min(max(float(steps.flatten()[entry]) + sign * half, 0.0), 20.0)
+            width = float((ends[1] - ends[0]).flatten()[entry])
+            secants.append((value(ends[1]) - value(ends[0])) / width)
+        expected.flatten()[entry] = sum(secants) / 3
+    torch.testing.assert_close(gradient, expected, rtol=1e-3, atol=2e-6)
+    assert float(gradient.flatten()[0]) != 0
+
+
 def test_a_chain_is_its_parts_in_turn():
     x = 0.2 + 0.5 * torch.rand(2, 1, 8, 8)
     bias, noise = SplineBiasField(1.3), Additive(0.05)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from medadv.attacks import PGD, BiasFieldAttack
+from medadv.attacks import PGD, BiasFieldAttack, FrequencyAttack
 from medadv.models import Victim
 from medadv.objectives import DLR, CrossEntropy, Margin
 from medadv.sweep import (
@@ -86,3 +86,10 @@ def test_a_bias_field(axes):
     attack = BiasFieldAttack(1.05, spacing=3, objective=Margin())
     _, found = findings(attack, sample_of(3, axes=axes))
     assert {name: each.sentence for name, each in found.items() if each.outcome != "passed"} == {}
+
+
+@pytest.mark.parametrize("kind", ["volumes", "two logits"])
+def test_rounded_frequencies(kind):
+    probe, found = findings(FrequencyAttack(60.0), sample_of(**SAMPLES[kind]))
+    assert 0 < len(probe.survivors) < 24
+    assert {name: found[name].sentence for name in ("C6", "C16", "C18") if found[name].outcome != "passed"} == {}
