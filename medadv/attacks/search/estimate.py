@@ -88,6 +88,8 @@ class Estimate:
     def _over_views(
         self, parameters: Parameters, own: Parameters | None, images: Tensor, slope: Slope, draw: Draw
     ) -> Parameters:
+        if self.gradient.plain and own is not None:
+            return own
         total: Parameters = {}
         for sample in range(self.gradient.samples):
             for number in range(self.gradient.scales):
