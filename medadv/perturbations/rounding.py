@@ -48,7 +48,7 @@ def add_towards(base: Tensor, change: Tensor, target: Tensor) -> Tensor:
     with torch.no_grad():
         total = base + change
         back = total - base
-        error = (base - (total - back)) + (change - back)
+        error = (base - (total - back)).add_(change - back)
         beyond = torch.sign(error).mul_(torch.sign(target - total)) > 0
         return _chosen(beyond, torch.nextafter(total, target), total)
 
