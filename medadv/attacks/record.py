@@ -101,12 +101,15 @@ class Record:
     def _keep(
         self, rows: Tensor, better: Tensor, images: Tensor, parameters: Parameters, loss: Tensor, predictions: Tensor
     ) -> None:
-        kept = rows[better]
-        self.images[kept] = images.detach()[better]
+        chosen = better.nonzero().flatten()
+        if len(chosen) == 0:
+            return
+        kept = rows[chosen]
+        self.images[kept] = images.detach()[chosen]
         for name, values in parameters.items():
-            self.parameters[name][kept] = values.detach()[better]
-        self.loss[kept] = loss.detach()[better]
-        self.predictions[kept] = predictions[better]
+            self.parameters[name][kept] = values.detach()[chosen]
+        self.loss[kept] = loss.detach()[chosen]
+        self.predictions[kept] = predictions[chosen]
 
     def _note_first(self, rows: Tensor, step: int, wrong: Tensor) -> None:
         first = rows[wrong & ~self.fooled[rows]]

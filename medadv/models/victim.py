@@ -121,6 +121,8 @@ class Victim:
         Raises:
             TypeError, ValueError: a layer that has no such features.
         """
+        if not layers:
+            return self(images), {}
         with tapped(self.module, layers) as features:
             logits = self(images)
         return logits, features

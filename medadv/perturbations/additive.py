@@ -108,7 +108,9 @@ class Additive:
             # As `project` clips it: the sum may lie a rounding error inside.
             full, empty = noise.detach() >= bounds[1] - images, noise.detach() <= bounds[0] - images
             slope.register_hook(lambda grad: grad.masked_fill((full & (grad > 0)) | (empty & (grad < 0)), 0.0))
-        return changed + slope + (images - images.detach() if images.requires_grad else 0)
+        if images.requires_grad:
+            slope = slope + (images - images.detach())
+        return changed + slope
 
     def project(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Parameters:
         """Noise inside the bounds and the ball.

@@ -88,13 +88,16 @@ class Estimate:
     def _over_views(
         self, parameters: Parameters, own: Parameters | None, images: Tensor, slope: Slope, draw: Draw
     ) -> Parameters:
+        count = self.gradient.samples * self.gradient.scales
+        if count == 1 and own is not None:
+            return own
         total: Parameters = {}
         for sample in range(self.gradient.samples):
             for number in range(self.gradient.scales):
                 view = partial(self._view, number=number, motion=self._motion(images, draw))
                 known = own if sample == number == 0 else None
                 total = _sum(slope(parameters, view, sample) if known is None else known, total)
-        return {name: values / (self.gradient.samples * self.gradient.scales) for name, values in total.items()}
+        return {name: values / count for name, values in total.items()}
 
     def _motion(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor] | None:
         return None if self.gradient.diversity is None else self.gradient.diversity.motion(images, draw)
