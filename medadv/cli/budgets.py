@@ -29,6 +29,7 @@ _BY_FIELD: dict[str, tuple[float, ...]] = {
 _OF_ONE_ATTACK = {"flow": (0.25, 0.5, 1.0, 2.0)}
 
 _RADII = {"linf": "L-infinity", "l2": "L2", "l1": "L1"}
+_NORMS = (*_RADII, "l0")
 _UNITS = {
     "l0": "number of changed entries",
     "gain": "largest factor on the intensity",
@@ -102,6 +103,8 @@ def parse_budgets(
 def _default(choice: AttackChoice) -> tuple[float, ...]:
     budgets = default_budgets(choice.entry.name, choice.entry.budget_field, choice.norm)
     if not budgets:
+        if "norm" in choice.options and choice.norm not in _BY_MEASURE:
+            raise InputError(f"--attack {choice.label}: norm must be one of {', '.join(_NORMS)}, got {choice.norm}")
         raise InputError(f"--attack {choice.label}: has no default budgets; give some as --budget {choice.label}=...")
     return budgets
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -78,8 +79,13 @@ def known(name: str, given: str) -> Entry:
         InputError: there is no such attack.
     """
     if name not in catalogue():
-        raise InputError(f"--attack {given}: unknown attack, choose from {', '.join(catalogue())}")
+        raise InputError(f"--attack {given}: unknown attack, {_instead(name)}")
     return catalogue()[name]
+
+
+def _instead(name: str) -> str:
+    near = get_close_matches(name, catalogue(), n=1)
+    return f"did you mean {near[0]}" if near else f"choose from {', '.join(catalogue())}"
 
 
 def _entry(class_name: str, found: _Class) -> Entry:

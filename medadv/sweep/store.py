@@ -152,7 +152,7 @@ class Store:
         """
         root = Path(path)
         if not (root / "receipts").is_dir():
-            raise ValueError(f"Store.open: path must be a medadv store, got {root}")
+            raise ValueError(f"{root}: no medadv store; the folder that an evaluation wrote expected")
         try:
             raw = (root / "plan.json").read_bytes()
             plan = unseal(raw)

@@ -76,7 +76,8 @@ def test_options(text, options):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("lbfgs", "unknown attack, choose from pgd, bias-field"),
+        ("newton", "unknown attack, choose from pgd, bias-field"),
+        ("pdg", "unknown attack, did you mean pgd"),
         ("transfer-lbfgs", "unknown attack"),
         ("transfer-ddn", "the smallest change does not transfer"),
         ("pgd:stepps=3", "pgd has no option 'stepps'; did you mean steps"),
@@ -123,3 +124,8 @@ def test_what_the_attack_refuses(text, words):
     with pytest.raises(InputError) as error:
         choice.build({})
     assert words in error.value.message
+
+
+def test_an_unknown_norm_is_named_as_such():
+    with pytest.raises(InputError, match="norm must be one of linf, l2, l1, l0, got l7"):
+        parse_budgets(parse_attacks(["pgd:norm=l7"]), [])

@@ -287,7 +287,7 @@ def test_files_that_could_run_code_are_refused(wrong, write):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--attack", "lbfgs"], "unknown attack, choose from pgd, bias-field"),
+        (["--attack", "newton"], "unknown attack, choose from pgd, bias-field"),
         (["--attack", "pgd", "--attack", "pgd"], "given twice"),
         (["--budget=-0.1"], "eps must be at least 0, got -0.1"),
         (["--budget", "-1/255"], "--budget pgd: eps must be at least 0, got -0.0039"),

@@ -68,7 +68,7 @@ def test_what_is_no_store(place, command):
     for name in ("nowhere", "images", "models.py"):
         result = place.run(command, name)
         assert result.exit_code == 2
-        assert result.stderr == f"Error: Store.open: path must be a medadv store, got {name}\n"
+        assert result.stderr == f"Error: {name}: no medadv store; the folder that an evaluation wrote expected\n"
 
 
 def test_report_where_nothing_can_be_written(place, store):

@@ -279,7 +279,7 @@ def test_what_exists_is_not_touched(job, tmp_path):
         evaluate(job.evaluation(), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ValueError, match="must be a medadv store"):
+    with pytest.raises(ValueError, match="no medadv store"):
         evaluate(job.evaluation(), tmp_path / "file", resume=True)
     assert (tmp_path / "file").read_text() == "mine"
 

@@ -373,7 +373,7 @@ def test_plan_comes_back(store):
 
 def test_open_refuses_what_is_no_store(tmp_path):
     for path in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(ValueError, match="must be a medadv store") as caught:
+        with pytest.raises(ValueError, match="no medadv store") as caught:
             Store.open(path)
         assert not isinstance(caught.value, StoreDamaged)
 
