@@ -26,10 +26,10 @@ _WIDTHS = (1 / 16, 1 / 8, 1 / 4)
 class FrequencyQuantisation:
     """Every coefficient of the discrete cosine transform of a block rounded to a multiple of a step of its own.
 
-    Hanif et al., "Frequency domain adversarial training for robust volumetric medical segmentation" (VAFA, 2023): one
-    table of steps for all blocks, a rounding with a slope (x plus the cube of what rounding takes away, after Shin and
-    Song, 2017), blocks of 32 voxels in 3D and a largest step of 20. There steps are at least 5; here 0 is allowed, and
-    changes nothing.
+    Hanif et al., "Frequency domain adversarial training for robust volumetric medical segmentation" (VAFA, 2023): a
+    rounding with a slope (x plus the cube of what rounding takes away, after Shin and Song, 2017), blocks of 32 voxels
+    in 3D and a largest step of 20. There steps are at least 5; here 0 is allowed, and changes nothing, and one table of
+    steps is for all blocks.
 
     Between its jumps the rounding tells little of where a larger or smaller step leads, and nothing at step 0. So the
     gradient to the steps (ours) is the mean of secants of the rounding over several widths; the images are the same.
