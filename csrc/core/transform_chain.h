@@ -79,8 +79,7 @@ struct ChainGradientVoxel {
     const Sampling& s = chain.s;
     const WarpTaps<T, kind, kAxes> taps(s, z, y, x, d);
     T motion[kAxes] = {}, gain_sum = T(0), noise_sum = T(0);
-    MEDADV_UNROLL_BY(1)
-    for (int64_t k = 0; k < s.channels; ++k) {
+    const auto add_channel = [&](int64_t k) {
       const int64_t channel = (n * s.channels + k) * s.voxels();
       const S* image = chain.image + channel;
       const T factor = exact_exp(log_gain(k)), sample = chain.clips || gain_force ? taps.value(s, image) : T(0);
@@ -100,6 +99,12 @@ struct ChainGradientVoxel {
       taps.each(s, [&](int64_t to, int a, int b, int c) {
         add(channel + to, through * taps.weight_z(a) * taps.y.weight(b) * taps.x.weight(c));
       });
+    };
+    if constexpr (kind == Interpolation::linear) {
+      MEDADV_UNROLL_BY(1)  // spills elsewise, and the other two spill with it
+      for (int64_t k = 0; k < s.channels; ++k) add_channel(k);
+    } else {
+      for (int64_t k = 0; k < s.channels; ++k) add_channel(k);
     }
     if (motion_force)
       for (int i = 0; i < kAxes; ++i) motion_force[(n * kAxes + i) * s.voxels() + at] = motion[i];
