@@ -34,7 +34,7 @@ def add_towards(base: Tensor, change: Tensor, target: Tensor) -> Tensor:
     arithmetic. The rounding error of the sum comes from TwoSum (Knuth, The Art of Computer Programming, vol. 2, 4.2.2).
 
     Args:
-        base, change, target: float32 tensors of one shape.
+        base, change, target: float32 tensors of one shape (or float64, where gradients are checked).
 
     Returns:
         The sum, float32, no gradient.
@@ -55,5 +55,6 @@ def add_towards(base: Tensor, change: Tensor, target: Tensor) -> Tensor:
 
 def _chosen(mask: Tensor, first: Tensor, second: Tensor) -> Tensor:
     # What torch.where gives, on the bits: its CPU kernel branches at every entry, ten times slower on a random mask.
-    first, second = first.view(torch.int32), second.view(torch.int32)
-    return (second + (first - second) * mask).view(torch.float32)
+    bits = torch.int32 if first.element_size() == 4 else torch.int64
+    new, old = first.view(bits), second.view(bits)
+    return (old + (new - old) * mask).view(first.dtype)
