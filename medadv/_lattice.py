@@ -22,6 +22,7 @@ def lattice_shape(size: Sequence[int], spacing: float | Sequence[float]) -> tupl
 
     Raises:
         ValueError: A size below 1, a spacing that is not positive, or lengths that differ.
+        TypeError: A spacing that is no number.
 
     Example:
         >>> lattice_shape((224, 224), 32)
@@ -29,7 +30,10 @@ def lattice_shape(size: Sequence[int], spacing: float | Sequence[float]) -> tupl
         >>> lattice_shape((1, 33, 65), (16, 16, 32))
         (4, 5, 5)
     """
-    spacings = per_axis(spacing, len(size))
+    try:
+        spacings = per_axis(spacing, len(size))
+    except (TypeError, ValueError):
+        raise TypeError(f"lattice_shape: spacing must be a number or one per axis, got {spacing!r}") from None
     if len(spacings) != len(size):
         raise ValueError(
             f"lattice_shape: spacing must be one number or one per axis of size ({len(size)}), got {len(spacings)}"

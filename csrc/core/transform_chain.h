@@ -101,7 +101,7 @@ struct ChainGradientVoxel {
       });
     };
     if constexpr (kind == Interpolation::linear) {
-      MEDADV_UNROLL_BY(1)  // spills elsewise, and the other two spill with it
+      MEDADV_UNROLL_BY(1)  // or it spills registers; the other two kinds spill with this
       for (int64_t k = 0; k < s.channels; ++k) add_channel(k);
     } else {
       for (int64_t k = 0; k < s.channels; ++k) add_channel(k);

@@ -26,3 +26,9 @@ def test_the_spacing_is_the_closest_that_divides_the_axis(size, spacing):
 def test_bad_arguments_get_one_sentence(size, spacing, sentence):
     with pytest.raises(ValueError, match=f"^lattice_shape: .*{sentence}"):
         lattice_shape(size, spacing)
+
+
+@pytest.mark.parametrize("spacing", ["wide", None, (2.0, "wide")])
+def test_a_spacing_that_is_no_number_is_a_type_error(spacing):
+    with pytest.raises(TypeError, match="^lattice_shape: spacing must be a number or one per axis, got "):
+        lattice_shape((5, 5), spacing)

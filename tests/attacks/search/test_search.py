@@ -302,6 +302,17 @@ def test_an_objective_that_is_not_finite_is_refused():
         run(Search(3, random_start=False), Additive(0.1), victim, x, y)
 
 
+def test_numbers_whose_sum_is_not_finite_are_not_refused():
+    x = torch.full((3, 1, 4, 4), 0.5)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, 2, bias=False)).eval()
+    with torch.no_grad():
+        net[1].weight.copy_(torch.tensor([[9e36], [-9e36]]).expand(2, 16))
+    y = torch.zeros(3, dtype=torch.int64)
+    result = run(Search(2, random_start=False), Additive(0.1), Victim(net), x, y, objective=Margin())
+    assert torch.isfinite(result.loss).all()
+    assert torch.isinf(result.loss.abs().sum())
+
+
 class Detached(nn.Module):
     def __init__(self, constant):
         super().__init__()
