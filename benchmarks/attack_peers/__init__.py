@@ -13,6 +13,9 @@ from benchmarks.attack_cases import Attack, Case
 # Name: our module about it.
 LIBRARIES = {"torchattacks": "torchattacks", "foolbox": "foolbox", "ART": "art", "adv-lib": "adv_lib"}
 
+# Those that show the changed images to the network themselves and say which of them fool it.
+TELL_WHO_IS_FOOLED = ("foolbox",)
+
 
 def attacks(case: Case) -> dict[str, Attack]:
     """The attacks of a case, by library, of those that are installed."""

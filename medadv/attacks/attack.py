@@ -8,12 +8,15 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from medadv.attacks.base_attack import checked_ids
 from medadv.attacks.budgeted_attack import BudgetedAttack
 from medadv.attacks.result import Result
+from medadv.attacks.search.clean_pass import clean_pass
 from medadv.attacks.search.gradient import Gradient
 from medadv.attacks.search.search import Search, maximise
 from medadv.models.victim import Victim
 from medadv.objectives import CrossEntropy, Objective
+from medadv.objectives.objective import layers_of
 
 _OF_THE_SEARCH = (
     "steps",
@@ -85,6 +88,15 @@ class Attack(BudgetedAttack):
     def longer(self) -> Attack:
         """The attack with twice the steps, to see whether it has converged."""
         return replace(self, steps=2 * self.steps)
+
+    def __call__(self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor | None = None) -> Result:
+        search, family, objective = self.search, self.perturbation, self.objective
+        if not search.starts_at_the_image(victim):
+            return super().__call__(victim, images, targets, ids)
+        clean = clean_pass(family, victim, images, targets, layers_of(objective))
+        if clean is None:
+            return super().__call__(victim, images, targets, ids)
+        return maximise(search, family, objective, victim, images, targets, checked_ids(ids, images), clean)
 
     def _run(self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor, clean_logits: Tensor) -> Result:
         return maximise(self.search, self.perturbation, self.objective, victim, images, targets, ids, clean_logits)

@@ -113,5 +113,6 @@ class Record:
 
     def _note_first(self, rows: Tensor, step: int, wrong: Tensor) -> None:
         first = rows[wrong & ~self.fooled[rows]]
-        self.step[first] = step
-        self.fooled[first] = True
+        if len(first) > 0:
+            self.step[first] = step
+            self.fooled[first] = True

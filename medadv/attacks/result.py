@@ -43,7 +43,8 @@ class Result:
             A guarded victim answers K, or 1 in a last column, where it rejects an image.
         clean_predictions: the same, of the clean images.
         forwards: [N] int64, how often an image of this example was shown to the victim: 1 for the clean image (unless
-            the caller brought its logits), then 1 per step, and 1 at the end of a restart that did not succeed. More
+            the caller brought its logits), then 1 per step, and 1 at the end of a restart that did not succeed; where
+            a search starts at the clean image, its first step takes the gradient of the pass that is made anyway. More
             where gradients are taken at other images too (`medadv.attacks.Gradient`), or where the objective asks for
             the answer to another image (`medadv.objectives.Stabilised`); black-box and minimum-norm attacks ask as
             often as their docstrings say. Each answer of a `medadv.models.RandomisedVictim` counts as often as it

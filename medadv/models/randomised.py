@@ -144,7 +144,8 @@ class RandomisedVictim(Victim):
 
     def _check_module(self, images: Tensor) -> None:
         super()._check_module(images)
-        first, again = (self._try(images[:1]) for _ in range(2))
+        with torch.no_grad():
+            first, again = (self._try(images[:1]) for _ in range(2))
         if not torch.equal(first, again):
             raise ValueError(
                 "the model must draw its random numbers from torch's generator, but it answers differently when that "

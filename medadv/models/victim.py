@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -155,9 +156,10 @@ class Victim:
 
     def clean_logits(self, images: Tensor, targets: Tensor) -> Tensor:
         """The logits [N, K] float32 that `check` computes anyway; one forward pass per image, same errors."""
-        self._check_images(images)
-        self.task.check_targets(targets, len(images))
-        return self.clean_logits_in_parts(torch.split(images, _CHECK_BATCH), targets)
+        self.check_arguments(images, targets)
+        with torch.no_grad():
+            outputs = [self._try(part) for part in images.split(_CHECK_BATCH)]
+        return self._judged(torch.cat(outputs), targets)
 
     def clean_logits_in_parts(self, parts: Iterable[Tensor], targets: Tensor) -> Tensor:
         """As `clean_logits`, for more images than the device can hold.
@@ -169,16 +171,35 @@ class Victim:
         Returns:
             Logits [N, K] float32.
         """
-        answers = [(self._answers(images, targets), len(images)) for images in parts]
-        outputs, count = torch.cat([part for part, _ in answers]), sum(shown for _, shown in answers)
+        outputs, count = [], 0
+        for images in parts:
+            self._check_images(images)
+            self._check_devices(images, targets)
+            with torch.no_grad():
+                outputs.append(self._try(images))
+            count += len(images)
         self.task.check_targets(targets, count)
-        self.task.check_outputs(outputs, count)
-        if not bool(torch.isfinite(outputs).all()):
-            raise ValueError("the model must return finite logits, got NaN or infinity for images inside the bounds.")
-        logits = self.task.logits(outputs)
-        self.num_classes = logits.shape[1]
-        self.task.check_labels(targets, self.num_classes)
-        return logits
+        return self._judged(torch.cat(outputs), targets)
+
+    def check_arguments(self, images: Tensor, targets: Tensor) -> None:
+        """What `check` can refuse without asking the module."""
+        self._check_images(images)
+        self.task.check_targets(targets, len(images))
+        self._check_devices(images, targets)
+
+    def clean_look(self, images: Tensor, targets: Tensor, layers: Sequence[str]) -> tuple[Tensor, Features]:
+        """As `look`, but the answers are checked as by `check`; its arguments must have passed `check_arguments`.
+
+        Args:
+            images, targets: as in `check`.
+            layers: names of parts, see `medadv.models.features.tapped`.
+
+        Returns:
+            Logits [N, K] float32, and for each layer [N, P] float64.
+        """
+        with tapped(self.module, layers) as features:
+            outputs = self._try(images)
+        return self._judged(outputs, targets), features
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.module).__name__}, task={self.task.name}, bounds={self.bounds})"
@@ -230,31 +251,38 @@ class Victim:
             if part.training and not self._may_train(part):
                 where = f"its part {name!r}" if name else "it"
                 raise ValueError(f"the model must be in eval() mode, but {where} is in training mode.")
-        tensors = [*self.module.parameters(), *self.module.buffers()]
-        if tensors and tensors[0].device != images.device:
-            raise ValueError(f"images must be on the device of the model, {tensors[0].device}, got {images.device}.")
+        first = next(chain(self.module.parameters(), self.module.buffers()), None)
+        if first is not None and first.device != images.device:
+            raise ValueError(f"images must be on the device of the model, {first.device}, got {images.device}.")
 
     def _may_train(self, part: nn.Module) -> bool:
         """Whether a part may be in training mode."""
         return False
 
-    def _answers(self, images: Tensor, targets: Tensor) -> Tensor:
-        self._check_images(images)
+    def _check_devices(self, images: Tensor, targets: Tensor) -> None:
         self._check_module(images)
         if targets.device != images.device:
             raise ValueError(f"targets must be on the device of the images, {images.device}, got {targets.device}.")
-        return self._try(images)
 
     def _try(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            try:
-                outputs = self._outputs(images)
-            except RuntimeError as error:
-                reason = str(error).strip().splitlines()[0]
-                raise ValueError(f"the model cannot read images of shape {list(images.shape)}: {reason}") from error
+        try:
+            outputs = self._outputs(images)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"the model cannot read images of shape {list(images.shape)}: {reason}") from error
         if outputs.ndim == 0:
             raise ValueError("the model must return logits per image, got a single number.")
         return outputs
+
+    def _judged(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The logits of outputs that can be such."""
+        self.task.check_outputs(outputs.detach(), len(targets))
+        if not bool(torch.isfinite(outputs).all()):
+            raise ValueError("the model must return finite logits, got NaN or infinity for images inside the bounds.")
+        logits = self.task.logits(outputs)
+        self.num_classes = logits.shape[1]
+        self.task.check_labels(targets, self.num_classes)
+        return logits
 
 
 def _task(task: str | Task) -> Task:

@@ -15,8 +15,8 @@ from medadv.perturbations.rounding import add_towards, float32_at_most
 
 NORMS = ("linf", "l2", "l1")
 
-# Rounding a scaled vector to float32 changes its length by at most 2^-24 of it; twice that is on the safe side.
-_SHRINK = 1.0 - 2.0**-23
+# The factor is rounded to float32, and so is each entry: by 2^-24 of it at most. Twice their sum is on the safe side.
+_SHRINK = 1.0 - 2.0**-22
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Additive:
         low, high = bounds[0] - images, bounds[1] - images
         if self.norm == "l1":
             return {"noise": self._into_l1_ball(noise, low, high, bounds)}
-        return {"noise": self.into_ball(torch.maximum(torch.minimum(noise, high), low), bounds)}
+        return {"noise": self.into_ball(noise.clamp(low, high), bounds)}
 
     def into_ball(self, noise: Tensor, bounds: Bounds) -> Tensor:
         """Noise inside the ball, whatever the image: `apply` clips what does not fit into one.
@@ -150,8 +150,8 @@ class Additive:
             anywhere = torch.full_like(noise, torch.inf)
             return self._into_l1_ball(noise, -anywhere, anywhere, bounds)
         length = self._length(noise)
-        shrink = torch.where(length > radius, radius * _SHRINK / length, torch.ones_like(length))
-        return (noise * _per_image(shrink, noise.ndim)).float()
+        shrink = torch.where(length > radius, radius * _SHRINK / length, 1.0).to(noise.dtype)
+        return noise * _per_image(shrink, noise.ndim)
 
     def penalty(self, images: Tensor, parameters: Parameters) -> Tensor:
         """Nothing: noise has a budget only.
@@ -200,7 +200,7 @@ class Additive:
 
     def _into_l1_ball(self, noise: Tensor, low: Tensor, high: Tensor, bounds: Bounds) -> Tensor:
         radius = self._radius(bounds)
-        clipped = torch.maximum(torch.minimum(noise, high), low)
+        clipped = noise.clamp(low, high)
         flat, lowest, highest = (values.flatten(1) for values in (noise, low, high))
         inside = project_onto_l1(flat, lowest, highest, radius * _SHRINK).reshape(noise.shape)
         fits = self._length(clipped) <= radius

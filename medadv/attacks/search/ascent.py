@@ -163,7 +163,9 @@ def _unit(gradient: Tensor, order: int) -> Tensor:
     # does not depend on how many rows there are.
     scaled = gradient / _positive(_largest(gradient))
     length = torch.linalg.vector_norm(scaled.flatten(1), ord=order, dim=1, dtype=torch.float64)
-    return (scaled / _positive(length).reshape(-1, *[1] * (gradient.ndim - 1))).float()
+    # At least 1, the largest entry, but for a row of zeros.
+    shrink = length.clamp_min(1.0).reciprocal().to(scaled.dtype)
+    return scaled.mul_(shrink.reshape(-1, *[1] * (gradient.ndim - 1)))
 
 
 def _largest(gradient: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,8 +16,10 @@ from medadv.attacks.randomness import Draw
 from medadv.attacks.record import Record
 from medadv.attacks.search.adaptive_ascent import AdaptiveAscent
 from medadv.attacks.search.ascent import Ascent
+from medadv.attacks.search.clean_pass import CleanPass
 from medadv.attacks.search.estimate import Estimate, Slope, View
 from medadv.attacks.search.sparse_ascent import SparseAscent
+from medadv.models.features import Features
 from medadv.models.victim import Victim
 from medadv.objectives.objective import Objective, Situation, layers_of, value_at
 from medadv.perturbations import Parameters, Perturbation
@@ -41,6 +44,16 @@ class _Place:
         return replace(self, rows=self.rows[rows], images=self.images[rows], before=before)
 
 
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """Images [M, C, *S] that were shown to the victim, what it said, and a way to ask it about others."""
+
+    images: Tensor
+    logits: Tensor
+    features: Features
+    ask: Callable[[Tensor], Tensor]
+
+
 @dataclass(frozen=True)
 class Climb:
     """One restart after the other on the rows of a batch that still withstand.
@@ -62,12 +75,13 @@ class Climb:
     goals: Tensor | None
     record: Record
 
-    def run(self, restart: int, rows: Tensor) -> None:
+    def run(self, restart: int, rows: Tensor, first: CleanPass | None = None) -> None:
         """Search once from one start.
 
         Args:
             restart: its number, from 0.
             rows: [M] int64, the examples.
+            first: the pass of all clean images, where the search starts there and it still has its graph.
 
         Raises:
             ValueError: the objective or its gradient is not finite, or the model gives no gradient to its input.
@@ -76,16 +90,21 @@ class Climb:
         draw = Draw(search.seed, self.ids[rows], restart)
         place = _Place(restart, 0, rows, self.images[rows], before=None)
         parameters = self._start(place, draw)
+        own: Parameters | None
         steps = _Steps(search, self.perturbation, self.victim.bounds)
         at_the_image = search.gradient.at_the_image(self.victim)
         for step in range(search.steps):
             place = replace(place, step=step)
             parameters = _leaves(parameters)
-            value, changed, wrong = self._look(place, parameters, at_the_image)
-            going = ~wrong if search.stop_early else torch.ones_like(wrong)
-            if not bool(going.any()):
-                return
-            own = self._gradients(place, value, going, parameters) if at_the_image else None
+            if first is not None and step == 0:
+                value, own = self._at_the_clean_images(place, first)
+                changed, going = place.images, torch.ones_like(rows, dtype=torch.bool)
+            else:
+                value, changed, wrong = self._look(place, parameters, at_the_image)
+                going = ~wrong if search.stop_early else torch.ones_like(wrong)
+                if not bool(going.any()):
+                    return
+                own = self._gradients(place, value, going, parameters) if at_the_image else None
             if not bool(going.all()):
                 place, value, changed = place.only(going), value[going], changed[going]
                 parameters = _only(parameters, going)
@@ -103,11 +122,24 @@ class Climb:
             return self.perturbation.identity(place.images)
         return self.perturbation.random(place.images, draw, self.victim.bounds)
 
+    def _at_the_clean_images(self, place: _Place, first: CleanPass) -> tuple[Tensor, Parameters]:
+        """The value and its gradient where the victim has answered already; what it answered is on record."""
+        rows = place.rows
+        features = {layer: values[rows] for layer, values in first.features.items()}
+        seen = _Seen(
+            first.images[rows], first.logits[rows], features, partial(self._ask, place, _as_it_is, self.victim)
+        )
+        value = self._value(place, _only(first.parameters, rows), seen)
+        self.record.loss[rows] = value.detach()
+        everyone = torch.ones_like(value, dtype=torch.bool)
+        return value, self._gradients(place, value, everyone, first.parameters, rows)
+
     def _look(self, place: _Place, parameters: Parameters, differentiable: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Show the images to the victim and write down what it says: the value raised, the images, who is fooled."""
         with torch.set_grad_enabled(differentiable):
-            value, changed, logits = self._value(place, parameters, _as_it_is, self.victim)
-        changed, logits = changed.detach(), logits.detach()
+            seen = self._show(place, parameters, _as_it_is, self.victim)
+            value = self._value(place, parameters, seen)
+        changed, logits = seen.images.detach(), seen.logits.detach()
         wrong = self._fooled(place, logits)
         predictions = self.victim.task.predict(logits)
         self.record.see(place.rows, place.step, changed, parameters, value, predictions, wrong)
@@ -117,29 +149,30 @@ class Climb:
         """The gradient elsewhere than at the image that was looked at."""
         parameters = _leaves(parameters)
         victim = self.victim.fresh(self.search.seed, place.restart, place.step, sample)
-        value, _, _ = self._value(place, parameters, view, victim)
+        value = self._value(place, parameters, self._show(place, parameters, view, victim))
         self.record.forwards[place.rows] += 1
         return self._gradients(place, value, torch.ones_like(value, dtype=torch.bool), parameters)
 
-    def _value(
-        self, place: _Place, parameters: Parameters, view: View, victim: Victim
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The value that is raised, the changed images, and the victim's answer to their view."""
+    def _show(self, place: _Place, parameters: Parameters, view: View, victim: Victim) -> _Seen:
         changed = self.perturbation.apply(place.images, parameters, victim.bounds)
         logits, features = victim.look(view(changed), layers_of(self.objective))
+        return _Seen(changed, logits, features, partial(self._ask, place, view, victim))
+
+    def _value(self, place: _Place, parameters: Parameters, seen: _Seen) -> Tensor:
+        """The value that is raised, [M]."""
         situation = Situation(
             clean=place.images,
-            images=changed.detach(),
+            images=seen.images.detach(),
             before=place.before,
             clean_logits=self.clean_logits[place.rows],
             restart=place.restart,
-            ask=partial(self._ask, place, view, victim),
-            features=features,
+            ask=seen.ask,
+            features=seen.features,
         )
-        value = value_at(self.objective, logits, self.targets[place.rows], situation)
+        value = value_at(self.objective, seen.logits, self.targets[place.rows], situation)
         value = value - self.perturbation.penalty(place.images, parameters)
         self._refuse_not_finite("the objective", value, place)
-        return value, changed, logits
+        return value
 
     def _ask(self, place: _Place, view: View, victim: Victim, images: Tensor) -> Tensor:
         self.record.forwards[place.rows] += victim.passes
@@ -151,18 +184,21 @@ class Climb:
             return ~self.victim.correct(logits, self.targets[place.rows])
         return self.victim.task.predict(logits) == self.goals[place.rows]
 
-    def _gradients(self, place: _Place, value: Tensor, going: Tensor, parameters: Parameters) -> Parameters:
+    def _gradients(
+        self, place: _Place, value: Tensor, going: Tensor, leaves: Parameters, rows: Tensor | None = None
+    ) -> Parameters:
+        """The gradient of the value to the leaves, or to those rows of them that the place works on."""
         if not value.requires_grad:
             raise ValueError(NO_GRADIENT)
         # Rows that are done weigh nothing, so that no gradient is taken for them.
         weights = going.to(value.dtype)
-        gradients = torch.autograd.grad(value, list(parameters.values()), weights, allow_unused=True)
+        gradients = torch.autograd.grad(value, list(leaves.values()), weights, allow_unused=True)
         found: Parameters = {}
-        for name, gradient in zip(parameters, gradients, strict=True):
+        for name, gradient in zip(leaves, gradients, strict=True):
             if gradient is None:
                 raise ValueError(NO_GRADIENT)
-            self._refuse_not_finite("the gradient", gradient, place)
-            found[name] = gradient
+            found[name] = gradient if rows is None else gradient[rows]
+            self._refuse_not_finite("the gradient", found[name], place)
         self.record.backwards[place.rows] += going
         return found
 

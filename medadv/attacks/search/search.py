@@ -11,6 +11,7 @@ from medadv import _arguments
 from medadv.attacks.record import Record
 from medadv.attacks.result import Result
 from medadv.attacks.search.ascent import RULES
+from medadv.attacks.search.clean_pass import CleanPass
 from medadv.attacks.search.climb import Climb
 from medadv.attacks.search.gradient import Gradient
 from medadv.models.victim import Victim
@@ -92,6 +93,14 @@ class Search:
             return 1.0 if self.rule == "l1" else 2.0
         return min(self.reach / self.steps, 1.0)
 
+    def starts_at_the_image(self, victim: Victim) -> bool:
+        """Whether the first gradient is that at the clean image, as the victim is judged.
+
+        Args:
+            victim: the model under attack.
+        """
+        return not self.random_start and self.gradient.at_the_image(victim)
+
 
 def maximise(
     search: Search,
@@ -101,7 +110,7 @@ def maximise(
     images: Tensor,
     targets: Tensor,
     ids: Tensor,
-    clean_logits: Tensor | None = None,
+    clean: CleanPass | Tensor | None = None,
 ) -> Result:
     """Raise objective - penalty for each image, inside the budget of the perturbation.
 
@@ -116,7 +125,8 @@ def maximise(
         images: [N, C, *S] float32.
         targets: [N] int64, or [N, K] where the victim's task is "multilabel".
         ids: [N] int64, the numbers of the examples for the random starts.
-        clean_logits: [N, K], the victim's logits of `images` where they are known; else one more forward pass.
+        clean: the victim's answer to `images` where it is known: its logits [N, K], or the pass that the first step
+            goes on from, of a search that starts at the image; else one more forward pass.
 
     Returns:
         One row per image.
@@ -137,20 +147,20 @@ def maximise(
     with torch.inference_mode(False), torch.enable_grad():
         images = images.detach()
         identity = perturbation.identity(images)
-        known = clean_logits is not None
+        first, known = (clean, clean.logits) if isinstance(clean, CleanPass) else (None, clean)
         with torch.no_grad():
-            logits = victim(images) if clean_logits is None else clean_logits.detach()
+            logits = victim(images) if known is None else known.detach()
             loss = objective(logits, targets) - perturbation.penalty(images, identity)
         wrong = ~victim.correct(logits, targets)
         goals = goals_of(objective, logits, targets)
-        passes = victim.passes
-        record = Record(images, identity, loss, victim.task.predict(logits), wrong, passes * (not known), passes)
+        shown = 0 if isinstance(clean, Tensor) else victim.passes
+        record = Record(images, identity, loss, victim.task.predict(logits), wrong, shown, victim.passes)
         climb = Climb(search, perturbation, objective, victim, images, targets, ids, logits, goals, record)
         rows = (~wrong).nonzero().flatten()
         for restart in range(search.restarts):
             if len(rows) == 0:
                 break
-            climb.run(restart, rows)
+            climb.run(restart, rows, first)
             if search.stop_early:
                 rows = rows[~record.fooled[rows]]
         return record.result(perturbation.distance(images, record.parameters, victim.bounds))
