@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from medadv._straight_through import straight_through
 
 
 class BPDA(nn.Module):
@@ -54,29 +55,10 @@ class BPDA(nn.Module):
             raise ValueError(
                 f"function must return the shape of {which}, {list(smooth.shape)}, got {list(exact.shape)}."
             )
-        values: Tensor = _ValuesOf.apply(exact.to(smooth), smooth)
-        return values
+        return straight_through(exact.to(smooth), smooth)
 
 
 def _callable(value: Callable[[Tensor], Tensor], name: str) -> Callable[[Tensor], Tensor]:
     if not callable(value) or isinstance(value, type):
         raise TypeError(f"{name} must be a function of a tensor, got {value!r}.")
     return value
-
-
-class _ValuesOf(torch.autograd.Function):
-    """The first tensor, with the gradient going to the second."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(values: Tensor, followed: Tensor) -> Tensor:
-        return values.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        return None, gradient

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
@@ -234,13 +235,15 @@ class Victim:
             )
         if images.numel() == 0:
             raise ValueError(f"images must not be empty, got shape {list(images.shape)}.")
-        if not bool(torch.isfinite(images).all()):
-            raise ValueError("images must be finite, got NaN or infinity.")
         low, high = self.bounds
-        if bool((images < low).any()) or bool((images > high).any()):
+        # NaN goes through. One pass over the images, where comparing each voxel takes eight.
+        lowest, highest = images.aminmax()
+        if not (math.isfinite(float(lowest)) and math.isfinite(float(highest))):
+            raise ValueError("images must be finite, got NaN or infinity.")
+        if bool(lowest < low) or bool(highest > high):
             raise ValueError(
                 f"images must lie inside the bounds [{low:g}, {high:g}], "
-                f"got values from {float(images.min()):g} to {float(images.max()):g}."
+                f"got values from {float(lowest):g} to {float(highest):g}."
             )
         for name, values in (("mean", self.mean), ("std", self.std)):
             if values is not None and len(values) not in (1, images.shape[1]):
