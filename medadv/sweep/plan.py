@@ -81,11 +81,12 @@ class Evaluation:
             curve: one of `curves`.
 
         Returns:
-            "falling" or "rising"; "read off" where the attack looks for the smallest change.
+            "falling" or "rising"; "read off" where the attack looks for the smallest change. Where there is a detector
+            budgets rise, as it notices a large change more easily.
         """
         if curve.finds_smallest:
             return "read off"
-        return "falling" if self.falling and curve.can_fall else "rising"
+        return "falling" if self.falling and curve.can_fall and not self.victim.guarded else "rising"
 
     @cached_property
     def device(self) -> torch.device:
