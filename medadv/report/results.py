@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, isnan
 from typing import Any
@@ -175,9 +176,10 @@ def read_results(store: Store) -> Results:
         FROM by_example GROUP BY series, budget ORDER BY series, budget""",
         kind="attack",
     )
-    # An example that broke keeps its result at larger budgets, and the smallest change is looked for once: those passes
-    # were made once.
-    read_off = ", ".join(f"{index}" for index, group in enumerate(groups) if "search" in group[0].unit.fields)
+    # Where budgets rise, an example that broke keeps its result, passes included, at larger ones, and the smallest
+    # change is looked for once: those passes were made once. Where budgets fall, passes are told where they were made.
+    read_off = _numbers(index for index, group in enumerate(groups) if "search" in group[0].unit.fields)
+    falling = _numbers(index for index, group in enumerate(groups) if group[0].unit.fields.get("curve") == "falling")
     totals = store.query(
         f"""{by_example},
         passes AS (
@@ -186,7 +188,8 @@ def read_results(store: Store) -> Results:
             FROM rows JOIN units USING (unit) JOIN member USING (unit)
         ),
         made AS (
-            SELECT * FROM passes WHERE before IS NULL OR (before = 'failed' AND series NOT IN ({read_off or -1}))
+            SELECT * FROM passes WHERE before IS NULL OR (before = 'failed' AND series NOT IN ({read_off}))
+                OR series IN ({falling})
         ),
         clean AS (SELECT bool_or(wrong) AS wrong FROM by_example GROUP BY example),
         largest AS (SELECT series, max(budget) AS budget FROM by_example GROUP BY series),
@@ -215,6 +218,11 @@ def read_results(store: Store) -> Results:
 def _members(groups: list[list[Receipt]]) -> str:
     """SQL rows of every unit and the number of its group."""
     return ", ".join(f"('{receipt.unit.id}', {index})" for index, group in enumerate(groups) for receipt in group)
+
+
+def _numbers(indices: Iterable[int]) -> str:
+    """Indices for SQL's IN, which takes no empty list."""
+    return ", ".join(map(str, [-1, *indices]))
 
 
 def _group(receipts: list[Receipt]) -> list[list[Receipt]]:

@@ -29,6 +29,7 @@ from medadv.sweep.black_box import BlackBox, black_box
 from medadv.sweep.plan import Evaluation
 from medadv.sweep.sample import Finding, Probe, Sample, not_run
 from medadv.sweep.store import Store
+from medadv.sweep.taken_for_granted import Granted, tried_after_all
 
 SAMPLE = 32  # images
 
@@ -96,10 +97,9 @@ def run_checks(
 
 
 def _jobs(evaluation: Evaluation, store: Store, sample: Sample | None) -> dict[str, Callable[[], Finding]]:
-    others = {curve.label for curve in evaluation.curves} - {curve.label for curve in evaluation.gradient_curves}
     jobs: dict[str, Callable[[], Finding]] = {
         "C1": lambda: model_checks.logits(evaluation.logits),
-        "C8": lambda: result_checks.falling(store, others),
+        "C8": lambda: result_checks.falling(store, _others(evaluation)),
         "C10": lambda: result_checks.worst_case(store),
         "C11": lambda: result_checks.clean_accuracy(store),
         "C19": lambda: result_checks.provenance(evaluation, store),
@@ -121,11 +121,19 @@ class _OnTheSample:
 
     @cached_property
     def probes(self) -> list[Probe]:
-        return [attack_checks.probe(curve, self.store, self.sample) for curve in self.evaluation.gradient_curves]
+        return [
+            attack_checks.probe(curve, self.store, self.sample, self.evaluation.kind_of(curve) == "falling")
+            for curve in self.evaluation.gradient_curves
+        ]
 
     @cached_property
     def black_boxes(self) -> list[BlackBox]:
         return [black_box(each, self.sample) for each in self.probes]
+
+    @cached_property
+    def granted(self) -> list[Granted]:
+        fallen = [curve for curve in self.evaluation.curves if self.evaluation.kind_of(curve) == "falling"]
+        return [tried_after_all(curve, self.store, self.sample) for curve in fallen]
 
     def jobs(self) -> dict[str, Callable[[], Finding]]:
         evaluation, store, sample = self.evaluation, self.store, self.sample
@@ -133,6 +141,7 @@ class _OnTheSample:
         without_gradients = {
             "C2": lambda: model_checks.deterministic(sample),
             "C4": lambda: model_checks.does_not_optimise(sample),
+            "C8": lambda: result_checks.falling(store, _others(evaluation), self.granted, len(sample)),
             "C12": lambda: attack_checks.within_budget(self.probes, evaluation, store, sample),
         }
         if not curves:
@@ -150,6 +159,11 @@ class _OnTheSample:
             "C17": lambda: gradient_checks.whole_defence(self.probes, sample),
             "C18": lambda: failure_indicators.failure_indicators(self.probes, sample),
         }
+
+
+def _others(evaluation: Evaluation) -> set[str]:
+    """Labels of the attacks that do not follow gradients of the model within a budget."""
+    return {curve.label for curve in evaluation.curves} - {curve.label for curve in evaluation.gradient_curves}
 
 
 def _sample(evaluation: Evaluation) -> Sample | None:
