@@ -40,7 +40,7 @@ def _in_short(entry: Entry) -> str:
 
 def _in_full(entry: Entry) -> str:
     lines = [_in_short(entry), "", f"Options, as in --attack {entry.name}:NAME=VALUE,NAME=VALUE:"]
-    lines += [f"  {name:<18}{default}" for name, default in entry.options.items()]
+    lines += [f"  {name:<26}{default}" for name, default in entry.options.items()]
     lines += ["", f"What they mean: help(medadv.attacks.{entry.class_name}) in Python"]
     return "\n".join(lines)
 

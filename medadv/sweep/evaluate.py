@@ -14,7 +14,7 @@ import torch
 
 from medadv import _arguments
 from medadv.attacks import BudgetedAttack, MinimumNormAttack, Status
-from medadv.objectives import Margin
+from medadv.objectives import Margin, Undetected
 from medadv.sweep.curve import Curve
 from medadv.sweep.panels import Panels, draw_panels, merge_panels, panel_examples, panels_within
 from medadv.sweep.plan import Evaluation, differences
@@ -105,6 +105,8 @@ def evaluate(
 
 def _try_attacks(evaluation: Evaluation) -> None:
     """One step of each attack on a few images, so that a model without gradients is found before the store is made."""
+    for curve in evaluation.curves:
+        curve.attack.check_victim(evaluation.victim if curve.surrogate is None else curve.surrogate.victim)
     correct = evaluation.victim.correct(evaluation.logits, evaluation.targets)
     few = correct.nonzero().flatten()[: min(_TRIED_BEFORE_THE_STORE, evaluation.batch_size)]
     if len(few) == 0:
@@ -190,7 +192,8 @@ class _Run:
         found = self._known(unit) or self._run(unit, curve, curve.attack, curve.label, None)
         rows = slice(unit.fields["first"], unit.fields["last"] + 1)
         with torch.no_grad():
-            margins = Margin()(self.evaluation.logits[rows], self.evaluation.targets[rows]).cpu().numpy()
+            margin = Undetected() if self.evaluation.victim.guarded else Margin()
+            margins = margin(self.evaluation.logits[rows], self.evaluation.targets[rows]).cpu().numpy()
         for step, budget in enumerate(curve.budgets):
             unit = self.evaluation.attack_unit(curve, step, shard)
             if unit.id in self.committed:
