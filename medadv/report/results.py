@@ -7,7 +7,7 @@ from math import ceil, isnan
 from typing import Any
 
 from medadv.metrics import wilson
-from medadv.report.wording import Wording, wording_of
+from medadv.report.wording import REJECTED, Wording, wording_of
 from medadv.sweep.store import Receipt, Store
 from medadv.sweep.unit import canonical_json
 
@@ -122,6 +122,7 @@ class Results:
         clean: correct without attack, of all examples.
         series: one per attack.
         worst: robust against every attack at its largest budget, of the examples that met them all.
+        rejected: clean images that the detector rejects, of all examples; None where the model has none.
         checks: in the order of their numbers.
         forwards, backwards: passes of single images through the model, in all.
         missing: planned units that are not committed.
@@ -131,6 +132,7 @@ class Results:
     clean: Rate
     series: tuple[Series, ...]
     worst: Rate
+    rejected: Rate | None
     checks: tuple[Check, ...]
     forwards: int
     backwards: int
@@ -204,12 +206,22 @@ def read_results(store: Store) -> Results:
         clean=Rate(int(totals["correct"][0]), int(totals["examples"][0])),
         series=_series(store, groups, points),
         worst=Rate(int(totals["robust"][0]), int(totals["met"][0])),
+        rejected=_rejected(store),
         checks=_checks(store),
         forwards=int(totals["forwards"][0]),
         backwards=int(totals["backwards"][0]),
         missing=len(planned - store.done()),
         planned=len(planned),
     )
+
+
+def _rejected(store: Store) -> Rate | None:
+    if "rejection" not in store.plan["model"]:
+        return None
+    table = store.query("SELECT DISTINCT example, clean_prediction FROM rows", kind="attack")
+    answers = table["clean_prediction"].tolist()
+    rejected = [answer in (store.plan["model"]["rejection"], REJECTED) for answer in answers]
+    return Rate(sum(rejected), len(rejected))
 
 
 def _members(groups: list[list[Receipt]]) -> str:

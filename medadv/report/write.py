@@ -11,6 +11,7 @@ from typing import Any
 
 from medadv._optional import require
 from medadv.report import wording
+from medadv.report.attacked import attacked, detector_text
 from medadv.report.figures import accuracy_curve
 from medadv.report.images import colour_bar_uri
 from medadv.report.panels import read_panels
@@ -75,6 +76,7 @@ def _render(store: Store) -> str:
         panels=[read_panels(store, series) for series in results.series],
         findings=[_finding(series, results.clean) for series in results.series],
         smallest=[(series, _quantiles(series)) for series in results.series if series.distances],
+        attacked=attacked(store.plan["model"], results),
         decisive=[check for check in failed if check.number in _DECISIVE_CHECKS],
         failed=[check for check in failed if check.number not in _DECISIVE_CHECKS],
         colour_bar=colour_bar_uri(),
@@ -132,10 +134,16 @@ def _origin(store: Store, results: Results) -> list[tuple[str, str]]:
     several = plan["model"].get("task") == "multilabel"
     receipts = store.receipts()
     versions = plan.get("versions", {})
+    model = plan["model"]
     facts = [
         ("Model", plan["model"]["source"]),
         ("Task", plan["model"].get("task", "")),
         ("SHA-256 of the weights", plan["model"]["sha256"]),
+        ("Attacked as", model.get("kind", "")),
+        ("Normalised by", _normalisation(model)),
+        ("Draws", f"{model['draws']}, seed {model['seed']}" if "draws" in model else ""),
+        ("Detector", detector_text(model["detector"]) if "detector" in model else ""),
+        ("SHA-256 of the detector", model.get("detector", {}).get("sha256")),
         ("Data", plan["data"]["path"]),
         ("SHA-256 of the data", plan["data"]["sha256"]),
         ("Findings" if several else "Classes", ", ".join(plan["data"]["class_names"])),
@@ -156,6 +164,14 @@ def _origin(store: Store, results: Results) -> list[tuple[str, str]]:
         ("Committed units", f"{len(receipts)}"),
     ]
     return [(name, str(value)) for name, value in facts if value not in ("", None)]
+
+
+def _normalisation(model: dict[str, Any]) -> str:
+    """Mean and standard deviation by which images are normalised outside the network; nothing where they are not."""
+    found = [
+        f"{name} {', '.join(f'{value:g}' for value in model[name])}" for name in ("mean", "std") if model.get(name)
+    ]
+    return "; ".join(found)
 
 
 def _seeds(plan: dict[str, Any], receipts: list[Receipt]) -> list[Any]:
@@ -199,6 +215,7 @@ def _data(store: Store, results: Results) -> dict[str, Any]:
         "plan_sha256": store.plan_sha256,
         "clean_accuracy": _rate(results.clean),
         "worst_case": _rate(results.worst),
+        "rejected_without_attack": None if results.rejected is None else _rate(results.rejected),
         "attacks": [
             {
                 "attack": series.title,
