@@ -15,7 +15,7 @@ click = require("click", extra="lab")
 _WIDTH = 98
 
 
-@click.command()
+@click.command(short_help="List the attacks, their units and budgets; of one, its options.")
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def attacks(name: str | None, as_json: bool) -> None:

@@ -70,7 +70,7 @@ _IMAGES = {"shard_size": 64, "batch_size": 64}
 _VOLUMES = {"shard_size": 16, "batch_size": 4}
 
 
-@click.command(cls=CommandWithSizes)
+@click.command(cls=CommandWithSizes, short_help="Attack a model on your images, and write report.html.")
 @click.option("--model", required=True, metavar="SOURCE", help="package.module:function or file.py:function.")
 @click.option("--weights", type=_PATH, help="Weights: safetensors, or a plain .pt state dict.")
 @click.option("--data", required=True, type=_PATH, help="Folder with one sub-folder per class, or a MedMNIST .npz.")
@@ -186,11 +186,9 @@ def _run(options: Options) -> Store:
 
 
 def _how_to_continue(options: Options) -> str:
-    given = click.get_current_context().find_root().info_name
-    arguments = [str(given), *sys.argv[1:]]
-    if not options.resume:
-        arguments.append("--resume")
-    return f"interrupted; nothing that was done is lost, continue with: {shlex.join(arguments)}"
+    program = click.get_current_context().find_root().info_name
+    arguments = sys.argv[1:] if options.resume else [*sys.argv[1:], "--resume"]
+    return f"interrupted; nothing that was done is lost, continue with: {program} {shlex.join(arguments)}"
 
 
 def _prepare(options: Options) -> Evaluation:

@@ -48,10 +48,8 @@ def _table(store: Store, results: Results, out: Path) -> str:
             lines.append(_smallest(series, series.distances))
     outcomes = [check.outcome for check in results.checks]
     lines += ["", *attacked(store.plan["model"], results)]
-    lines.append(
-        f"Trust checks: {outcomes.count('passed')} passed, {outcomes.count('failed')} failed, "
-        f"{outcomes.count('not run')} not run"
-    )
+    counts = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in ("passed", "failed", "not run"))
+    lines.append(f"Trust checks: {counts if outcomes else 'none was run'}")
     lines += [f"  {check.number} failed: {check.sentence}" for check in results.checks if check.outcome == "failed"]
     if results.missing:
         lines.append(f"Unfinished: {results.missing} of {results.planned} units are not done yet")

@@ -216,11 +216,12 @@ def read_results(store: Store) -> Results:
 
 
 def _rejected(store: Store) -> Rate | None:
-    if "rejection" not in store.plan["model"]:
+    rejection = store.plan.get("model", {}).get("rejection")
+    if rejection is None:
         return None
     table = store.query("SELECT DISTINCT example, clean_prediction FROM rows", kind="attack")
     answers = table["clean_prediction"].tolist()
-    rejected = [answer in (store.plan["model"]["rejection"], REJECTED) for answer in answers]
+    rejected = [answer in (rejection, REJECTED) for answer in answers]
     return Rate(sum(rejected), len(rejected))
 
 

@@ -139,7 +139,7 @@ def _origin(store: Store, results: Results) -> list[tuple[str, str]]:
         ("Model", plan["model"]["source"]),
         ("Task", plan["model"].get("task", "")),
         ("SHA-256 of the weights", plan["model"]["sha256"]),
-        ("Attacked as", model.get("kind", "")),
+        ("Attacked as", "" if model.get("kind") == "Victim" else model.get("kind", "")),
         ("Normalised by", _normalisation(model)),
         ("Draws", f"{model['draws']}, seed {model['seed']}" if "draws" in model else ""),
         ("Detector", detector_text(model["detector"]) if "detector" in model else ""),
@@ -157,7 +157,7 @@ def _origin(store: Store, results: Results) -> list[tuple[str, str]]:
         ("Measured", _period(receipts)),
         ("Computing time", _seconds(receipts)),
         (
-            "Model calls, per image",
+            "Passes of single images",
             f"{wording.count(results.forwards)} forward, {wording.count(results.backwards)} backward",
         ),
         ("SHA-256 of the plan", store.plan_sha256),
