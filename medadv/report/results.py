@@ -153,7 +153,7 @@ def read_results(store: Store) -> Results:
         StoreDamaged: a file of the store is not what was written.
         ValueError: no attack is committed.
     """
-    groups = _group(store.receipts("attack"))
+    groups = _group(store.receipts("attack"), [entry["name"] for entry in store.plan.get("attacks", [])])
     members = _members(groups)
     if not members:
         raise ValueError(f"write_report: store must hold at least one finished attack, got {store.path}")
@@ -230,15 +230,15 @@ def _members(groups: list[list[Receipt]]) -> str:
     return ", ".join(f"('{receipt.unit.id}', {index})" for index, group in enumerate(groups) for receipt in group)
 
 
-def _group(receipts: list[Receipt]) -> list[list[Receipt]]:
-    """Units that differ in budget, seed and shard only belong together; "pgd" before "bias-field"."""
+def _group(receipts: list[Receipt], planned: list[str]) -> list[list[Receipt]]:
+    """Units that differ in budget, seed and shard only belong together, in the order of the planned attacks."""
     groups: dict[str, list[Receipt]] = {}
     for receipt in receipts:
         groups.setdefault(_key(receipt), []).append(receipt)
-    order = {"pgd": 0, "bias-field": 1}
+    order = {name: number for number, name in enumerate(planned)}
     return [
         sorted(groups[key], key=lambda receipt: (receipt.unit.fields["budget"], receipt.unit.fields["first"]))
-        for key in sorted(groups, key=lambda key: (order.get(_attack(groups[key]), 2), key))
+        for key in sorted(groups, key=lambda key: (order.get(_attack(groups[key]), len(order)), key))
     ]
 
 

@@ -122,7 +122,7 @@ def wording_of(
         radius = f"{_NORMS[norm]} norm" if budget_field is None else f"{_NORMS[norm]} radius"
         return Wording(
             f"{made_on}{title} ({_NORMS[norm]})",
-            f"{made_on.lower()}{title} noise",
+            f"{made_on.lower()}{title.removesuffix(' noise')} noise",
             f"{what}, {radius}, {counted}",
             "number" if norm == "l0" else "fraction",
             norm=norm,

@@ -83,7 +83,7 @@ def _render(store: Store) -> str:
         origin=_origin(store, results),
         configurations=_configurations(results),
         several=store.plan["model"].get("task") == "multilabel",
-        in_units=list(store.plan["data"].get("bounds", [0, 1])) != [0, 1],
+        units=_units(results, store.plan["data"].get("bounds", [0.0, 1.0])),
         shares=[wording.percent(share) for share in QUANTILES],
         data=json.dumps(_data(store, results), indent=1, allow_nan=False),
     )
@@ -110,6 +110,21 @@ def _smallest(series: Series, distances: Distances) -> str:
     if median is None:
         return f"{series.title} {fooled}."
     return f"{series.title} {fooled}; for half of them {series.wording.budget_in_full(median)} suffices."
+
+
+def _units(results: Results, bounds: list[float]) -> list[str]:
+    """In what the budgets of the attacks that were run are counted, in sentences."""
+    units = {series.wording.unit for series in results.series}
+    of_noise = "fractions of the intensity range (4/255: four grey levels of an 8-bit image)"
+    if bounds != [0, 1]:
+        of_noise = f"in units of the image, whose range is {bounds[0]:g} to {bounds[1]:g}"
+    sentences = {
+        "fraction": f"Budgets of noise are {of_noise}.",
+        "gain": "A gain of ×1.30 lets the bias field brighten or darken any place by a factor of up to 1.30.",
+        "voxels": "No voxel (vx) is moved further than the displacement.",
+        "gamma": "A gamma of 1.3 stands for all from 1/1.3 to 1.3.",
+    }
+    return [sentence for unit, sentence in sentences.items() if unit in units]
 
 
 def _quantiles(series: Series) -> list[str]:
