@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +86,20 @@ class Victim:
     def guarded(self) -> bool:
         """Whether a detector may reject images, see `medadv.detectors.GuardedVictim`."""
         return False
+
+    def configuration(self) -> dict[str, Any]:
+        """Everything beyond the module that decides the answers, by name, in plain JSON values.
+
+        >>> Victim(nn.Identity(), mean=0.5).configuration()
+        {'kind': 'Victim', 'task': 'multiclass', 'bounds': [0.0, 1.0], 'mean': [0.5], 'std': None}
+        """
+        return {
+            "kind": type(self).__name__,
+            "task": self.task.name,
+            "bounds": list(self.bounds),
+            "mean": None if self.mean is None else list(self.mean),
+            "std": None if self.std is None else list(self.std),
+        }
 
     def fresh(self, *key: int) -> Victim:
         """The victim in another draw of its random numbers, if it has any.

@@ -8,7 +8,7 @@ from math import ceil, isnan
 from typing import Any
 
 from medadv.metrics import wilson
-from medadv.report.wording import Wording, wording_of
+from medadv.report.wording import REJECTED, Wording, wording_of
 from medadv.sweep.store import Receipt, Store
 from medadv.sweep.unit import canonical_json
 
@@ -123,6 +123,7 @@ class Results:
         clean: correct without attack, of all examples.
         series: one per attack.
         worst: robust against every attack at its largest budget, of the examples that met them all.
+        rejected: clean images that the detector rejects, of all examples; None where the model has none.
         checks: in the order of their numbers.
         forwards, backwards: passes of single images through the model, in all.
         missing: planned units that are not committed.
@@ -132,6 +133,7 @@ class Results:
     clean: Rate
     series: tuple[Series, ...]
     worst: Rate
+    rejected: Rate | None
     checks: tuple[Check, ...]
     forwards: int
     backwards: int
@@ -152,7 +154,7 @@ def read_results(store: Store) -> Results:
         StoreDamaged: a file of the store is not what was written.
         ValueError: no attack is committed.
     """
-    groups = _group(store.receipts("attack"))
+    groups = _group(store.receipts("attack"), [entry["name"] for entry in store.plan.get("attacks", [])])
     members = _members(groups)
     if not members:
         raise ValueError(f"write_report: store must hold at least one finished attack, got {store.path}")
@@ -207,12 +209,23 @@ def read_results(store: Store) -> Results:
         clean=Rate(int(totals["correct"][0]), int(totals["examples"][0])),
         series=_series(store, groups, points),
         worst=Rate(int(totals["robust"][0]), int(totals["met"][0])),
+        rejected=_rejected(store),
         checks=_checks(store),
         forwards=int(totals["forwards"][0]),
         backwards=int(totals["backwards"][0]),
         missing=len(planned - store.done()),
         planned=len(planned),
     )
+
+
+def _rejected(store: Store) -> Rate | None:
+    rejection = store.plan.get("model", {}).get("rejection")
+    if rejection is None:
+        return None
+    table = store.query("SELECT DISTINCT example, clean_prediction FROM rows", kind="attack")
+    answers = table["clean_prediction"].tolist()
+    rejected = [answer in (rejection, REJECTED) for answer in answers]
+    return Rate(sum(rejected), len(rejected))
 
 
 def _members(groups: list[list[Receipt]]) -> str:
@@ -225,15 +238,15 @@ def _numbers(indices: Iterable[int]) -> str:
     return ", ".join(map(str, [-1, *indices]))
 
 
-def _group(receipts: list[Receipt]) -> list[list[Receipt]]:
-    """Units that differ in budget, seed and shard only belong together; "pgd" before "bias-field"."""
+def _group(receipts: list[Receipt], planned: list[str]) -> list[list[Receipt]]:
+    """Units that differ in budget, seed and shard only belong together, in the order of the planned attacks."""
     groups: dict[str, list[Receipt]] = {}
     for receipt in receipts:
         groups.setdefault(_key(receipt), []).append(receipt)
-    order = {"pgd": 0, "bias-field": 1}
+    order = {name: number for number, name in enumerate(planned)}
     return [
         sorted(groups[key], key=lambda receipt: (receipt.unit.fields["budget"], receipt.unit.fields["first"]))
-        for key in sorted(groups, key=lambda key: (order.get(_attack(groups[key]), 2), key))
+        for key in sorted(groups, key=lambda key: (order.get(_attack(groups[key]), len(order)), key))
     ]
 
 

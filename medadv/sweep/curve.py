@@ -38,6 +38,15 @@ class Surrogate:
         """Fingerprint of its weights."""
         return model_sha256(self.victim.module)
 
+    @property
+    def described(self) -> dict[str, Any]:
+        """What decides its answers, as plain JSON values."""
+        return {
+            "surrogate": self.source,
+            "surrogate_sha256": self.sha256,
+            "surrogate_victim": self.victim.configuration(),
+        }
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -131,11 +140,9 @@ class Curve:
 
     def described(self, attack: BudgetedAttack | MinimumNormAttack) -> dict[str, Any]:
         """What decides the results of one of the attacks, as plain JSON values."""
-        made_on = {} if self.surrogate is None else {"surrogate": self.surrogate.source}
-        hashed = {} if self.surrogate is None else {"surrogate_sha256": self.surrogate.sha256}
         return {
             "attack": self.label,
-            "configuration": {**attack.configuration(), **made_on, **hashed},
+            "configuration": {**attack.configuration(), **({} if self.surrogate is None else self.surrogate.described)},
             "budget_field": self.budget_field,
             "norm": self.norm,
         }

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medadv import _arguments
 from medadv.attacks import BudgetedAttack, MinimumNormAttack, Status
-from medadv.objectives import Margin
+from medadv.objectives import Margin, Undetected
 from medadv.sweep.curve import Curve
 from medadv.sweep.falling import fall
 from medadv.sweep.outcome import Outcome
@@ -108,6 +108,8 @@ def evaluate(
 
 def _try_attacks(evaluation: Evaluation) -> None:
     """One step of each attack on a few images, so that a model without gradients is found before the store is made."""
+    for curve in evaluation.curves:
+        curve.attack.check_victim(evaluation.victim if curve.surrogate is None else curve.surrogate.victim)
     correct = evaluation.victim.correct(evaluation.logits, evaluation.targets)
     few = correct.nonzero().flatten()[: min(_TRIED_BEFORE_THE_STORE, evaluation.batch_size)]
     if len(few) == 0:
@@ -198,7 +200,8 @@ class _Run:
         found = self._known(unit) or self._run(unit, curve, curve.attack, curve.label, None)
         rows = slice(unit.fields["first"], unit.fields["last"] + 1)
         with torch.no_grad():
-            margins = Margin()(self.evaluation.logits[rows], self.evaluation.targets[rows]).cpu().numpy()
+            margin = Undetected() if self.evaluation.victim.guarded else Margin()
+            margins = margin(self.evaluation.logits[rows], self.evaluation.targets[rows]).cpu().numpy()
         for step, budget in enumerate(curve.budgets):
             unit = self.evaluation.attack_unit(curve, step, shard)
             if unit.id in self.committed:

@@ -155,11 +155,18 @@ def _followed(sample: Sample, end: Tensor, intervals: int) -> tuple[Tensor, Tens
 def _margin_and_gradient(sample: Sample, images: Tensor) -> tuple[Tensor, Tensor]:
     images = images.detach().requires_grad_()
     with torch.enable_grad():
-        margin = Margin()(sample.victim(images), sample.targets)
+        margin = _margin(sample, sample.victim(images))
         if not margin.requires_grad:
             return margin, torch.zeros_like(images)
         (gradient,) = torch.autograd.grad(margin.sum(), images, allow_unused=True)
     return margin.detach(), torch.zeros_like(images) if gradient is None else gradient
+
+
+def _margin(sample: Sample, logits: Tensor) -> Tensor:
+    """The margin; of a guarded victim that of its classes less the detector's excess, so that both are looked at."""
+    if not sample.victim.guarded:
+        return Margin()(logits, sample.targets)
+    return Margin()(logits[:, :-1], sample.targets) - logits[:, -1]
 
 
 def _what_hides(sample: Sample) -> str:

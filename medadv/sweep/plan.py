@@ -174,7 +174,7 @@ class Evaluation:
         return {
             "medadv": medadv.__version__,
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "model": {"source": self.source, "sha256": self.model_sha256, "task": self.victim.task.name},
+            "model": {"source": self.source, "sha256": self.model_sha256, **self._victim},
             "data": {
                 "path": self.path,
                 "sha256": self.data.sha256,
@@ -207,14 +207,17 @@ class Evaluation:
         return {**self._identity, "shard": shard, "first": first, "last": last}
 
     @cached_property
+    def _victim(self) -> dict[str, Any]:
+        """What decides the answers beside the weights, and the number that stands for "rejected" among them."""
+        configuration = self.victim.configuration()
+        return {**configuration, "rejection": self.logits.shape[1] - 1} if self.victim.guarded else configuration
+
+    @cached_property
     def _identity(self) -> dict[str, Any]:
         return {
             "model": self.source,
             "model_sha256": self.model_sha256,
-            "task": self.victim.task.name,
-            "bounds": list(self.victim.bounds),
-            "mean": _plain(self.victim.mean),
-            "std": _plain(self.victim.std),
+            "victim": self._victim,
             "data_sha256": self.data.sha256,
             "seed": self.seed,
             "version": medadv.__version__,
@@ -268,10 +271,6 @@ def versions(device: torch.device) -> dict[str, str]:
 
 def _lists(pairs: list[tuple[int, int]]) -> list[list[int]]:
     return [list(pair) for pair in pairs]
-
-
-def _plain(values: tuple[float, ...] | None) -> list[float] | None:
-    return None if values is None else list(values)
 
 
 def _without(values: dict[str, Any], name: str | None) -> dict[str, Any]:

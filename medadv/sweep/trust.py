@@ -158,7 +158,15 @@ class _OnTheSample:
             "C16": lambda: black_box_checks.planted_weakness(self.probes, self.black_boxes, sample),
             "C17": lambda: gradient_checks.whole_defence(self.probes, sample),
             "C18": lambda: failure_indicators.failure_indicators(self.probes, sample),
+            **self._not_for_this_victim(),
         }
+
+    def _not_for_this_victim(self) -> dict[str, Callable[[], Finding]]:
+        victim = self.sample.victim
+        if not victim.guarded and not victim.randomised:
+            return {}
+        kind = "has a detector" if victim.guarded else "draws random numbers"
+        return {name: partial(not_run, _PLAIN_ONLY.format(kind)) for name in ("C16", "C18")}
 
 
 def _others(evaluation: Evaluation) -> set[str]:
@@ -195,4 +203,5 @@ def spread(numbers: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 _NO_GRADIENT_ATTACK = "No attack that follows gradients of the model within a budget was run."
+_PLAIN_ONLY = "It is made for a classifier alone, and this model {}."
 _NO_SAMPLE = "The model gets no image right, so there is nothing to attack."

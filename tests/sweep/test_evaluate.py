@@ -90,7 +90,7 @@ def test_the_plan_lists_what_was_done(job, tmp_path):
     assert plan["model"] == {
         "source": "tests:model",
         "sha256": model_sha256(evaluation.victim.module),
-        "task": "multiclass",
+        **evaluation.victim.configuration(),
     }
     assert plan["data"]["sha256"] == evaluation.data.sha256
     assert plan["data"]["shape"] == [1, 16, 16]
