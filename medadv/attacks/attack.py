@@ -26,6 +26,7 @@ _OF_THE_SEARCH = (
     "gradient",
     "restarts",
     "random_start",
+    "draws",
     "stop_early",
     "seed",
 )
@@ -36,7 +37,7 @@ class Attack(BudgetedAttack):
     """A perturbation, an objective, a budget and a search, as one value: comparable, hashable, printable.
 
     Args:
-        steps, step_size, momentum, adaptive, gradient, restarts, random_start, stop_early, seed: see
+        steps, step_size, momentum, adaptive, gradient, restarts, random_start, draws, stop_early, seed: see
             `medadv.attacks.search.Search`.
         objective: what is raised.
     """
@@ -50,6 +51,7 @@ class Attack(BudgetedAttack):
     gradient: Gradient = field(default_factory=Gradient)
     restarts: int = 1
     random_start: bool = True
+    draws: int = 1
     stop_early: bool = True
     objective: Objective = field(default_factory=CrossEntropy)
     seed: int = 0
@@ -80,6 +82,7 @@ class Attack(BudgetedAttack):
             gradient=self.gradient,
             restarts=self.restarts,
             random_start=self.random_start,
+            draws=self.draws,
             stop_early=self.stop_early,
             seed=self.seed,
             reach=self.reach,

@@ -8,6 +8,7 @@ from torch import Tensor
 from medadv.attacks.questions import Questions
 from medadv.attacks.randomness import Draw
 from medadv.attacks.result import Result
+from medadv.attacks.search.best import Best, like
 from medadv.models.victim import Victim
 from medadv.objectives import Margin
 from medadv.perturbations import Parameters, Perturbation
@@ -68,25 +69,19 @@ def random_search(
 def _search(questions: Questions, queries: int, seed: int) -> None:
     perturbation, bounds, rows = questions.perturbation, questions.victim.bounds, questions.rows
     radii = perturbation.radii(bounds)
-    best: Parameters = {}
-    margin = torch.full((len(rows),), -torch.inf, device=rows.device)
+    best = Best()
     for query in range(queries):
         images, draw = questions.images[rows], Draw(seed, questions.ids[rows], _DRAW_NUMBER + query)
         if query == 0:
             tried = perturbation.random(images, draw, bounds)
         else:
             tried = perturbation.project(
-                images, _moved(best, radii, 0.5 ** (_HALVINGS * query / queries), draw), bounds
+                images, _moved(best.parameters, radii, 0.5 ** (_HALVINGS * query / queries), draw), bounds
             )
         logits, wrong = questions.ask(rows, query, tried)
-        raised = Margin()(logits, questions.targets[rows])
-        better = raised > margin
-        best = {
-            name: torch.where(_like(better, values), values, best.get(name, values)) for name, values in tried.items()
-        }
-        margin = torch.where(better, raised, margin)
-        rows, margin = rows[~wrong], margin[~wrong]
-        best = {name: values[~wrong] for name, values in best.items()}
+        best.see(tried, Margin()(logits, questions.targets[rows]))
+        best.keep(~wrong)
+        rows = rows[~wrong]
         if len(rows) == 0:
             return
 
@@ -103,8 +98,4 @@ def _some(shape: tuple[int, ...], share: float, draw: Draw) -> Tensor:
     """Uniform numbers in [-1, 1) at random places, zero elsewhere; at one place at least."""
     lots = (draw.uniform(shape) + 1) / 2
     smallest = lots.flatten(1).amin(dim=1)
-    return torch.where(lots <= _like(smallest, lots).clamp_min(share), draw.uniform(shape), torch.zeros_like(lots))
-
-
-def _like(rows: Tensor, values: Tensor) -> Tensor:
-    return rows.reshape(-1, *[1] * (values.ndim - 1))
+    return torch.where(lots <= like(smallest, lots).clamp_min(share), draw.uniform(shape), torch.zeros_like(lots))

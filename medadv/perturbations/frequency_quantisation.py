@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
 from medadv import _arguments
@@ -18,8 +21,10 @@ from medadv.perturbations.rounding import float32_at_most
 # Steps are in units of a 256th of the image range, as in JPEG tables and in the paper.
 _LEVELS = 255.0
 
-# Half the widths of the secants of the gradient, as shares of the largest step.
-_WIDTHS = (1 / 16, 1 / 8, 1 / 4)
+# Steps that the gradient looks at: so many, evenly spaced up to the largest, and 0. Those nearer to the step itself
+# than a quarter of their distance are left out, as chords to them are next to vertical.
+_CHORDS = 16
+_TOO_NEAR = 1 / 4
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,11 @@ class FrequencyQuantisation:
     in 3D and a largest step of 20. There steps are at least 5; here 0 is allowed, and changes nothing, and one table of
     steps is for all blocks.
 
-    Between its jumps the rounding tells little of where a larger or smaller step leads, and nothing at step 0. So the
-    gradient to the steps (ours) is the mean of secants of the rounding over several widths; the images are the same.
+    Between its jumps the rounding tells little of where a larger or smaller step leads, and nothing at step 0. But what
+    it does to the coefficients is known for every step, without the model. So the gradient to a step (ours) is the
+    slope of a chord: from this step to the one, of 0 and 16 evenly spaced ones up to the largest, that would raise a
+    loss with the gradient at hand to the coefficients the most, were it linear in them; 0 where none would raise it.
+    The images are the same.
 
     Args:
         step: largest step in 1/255 of the image range, at least 0.
@@ -159,12 +167,11 @@ class FrequencyQuantisation:
         return replace(self, step=self.step * factor)
 
     def _rounded(self, coefficients: Tensor, steps: Tensor) -> Tensor:
-        fixed = steps.detach()
-        rounded = _round_to(coefficients, fixed)
+        rounded = _round_to(coefficients, steps.detach())
         if not steps.requires_grad:
             return rounded
-        # Adds nothing but the gradient.
-        return rounded + _secants(coefficients.detach(), fixed, float32_at_most(self.step)) * (steps - fixed)
+        chords: Tensor = _BestChords.apply(steps, coefficients.detach(), float32_at_most(self.step))
+        return rounded + chords
 
     def _table(self, images: Tensor) -> tuple[int, ...]:
         return (self.block,) * (images.ndim - 2)
@@ -177,15 +184,34 @@ def _round_to(values: Tensor, steps: Tensor) -> Tensor:
     return torch.where(steps > 0, (whole + (scaled - whole) ** 3) * safe, values)
 
 
-def _secants(values: Tensor, steps: Tensor, largest: float) -> Tensor:
-    """Slope of the rounded values in the steps: the mean of secants around them, cut off at 0 and the largest step."""
-    total = torch.zeros_like(values)
-    for share in _WIDTHS:
-        above, below = (steps + share * largest).clamp(max=largest), (steps - share * largest).clamp(min=0)
-        width = above - below
-        rise = _round_to(values, above) - _round_to(values, below)
-        total = total + rise / torch.where(width > 0, width, 1)
-    return total / len(_WIDTHS)
+class _BestChords(Function):
+    """Zeros like the coefficients, whose gradient to the steps is that of `FrequencyQuantisation`."""
+
+    @staticmethod
+    def forward(ctx: Any, steps: Tensor, coefficients: Tensor, largest: float) -> Tensor:
+        ctx.save_for_backward(steps, coefficients)
+        ctx.largest = largest
+        return torch.zeros_like(coefficients)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        steps, coefficients = ctx.saved_tensors
+        here = _round_to(coefficients, steps)
+        most, slope = torch.zeros_like(steps, dtype=torch.float64), torch.zeros_like(steps)
+        for number in range(_CHORDS + 1):
+            there = torch.full_like(steps, ctx.largest * number / _CHORDS)
+            rise = _over_blocks(gradient * (_round_to(coefficients, there) - here))
+            width = there - steps
+            better = (rise > most) & (width.abs() > _TOO_NEAR * ctx.largest / _CHORDS)
+            most = torch.where(better, rise, most)
+            slope = torch.where(better, (rise / torch.where(better, width, 1)).float(), slope)
+        return slope, None, None
+
+
+def _over_blocks(values: Tensor) -> Tensor:
+    """Sums [N, 1, 1, block, 1, block, ...] float64 over channels and blocks."""
+    return values.sum(dim=(1, *range(2, values.ndim, 2)), keepdim=True, dtype=torch.float64)
 
 
 def _to_blocks(images: Tensor, block: int) -> Tensor:

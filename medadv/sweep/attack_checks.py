@@ -31,6 +31,7 @@ _SINGLE_STEP: dict[str, Any] = {
     "gradient": Gradient(),
     "restarts": 1,
     "random_start": False,
+    "draws": 1,
 }
 _LEVELS = {8: 255, 16: 65535}
 

@@ -44,7 +44,7 @@ def trace(attack: Attack, sample: Sample, rows: Tensor) -> Trace:
     part = sample.part(rows)
     victim = _WatchedVictim(part.victim)
     objective = _WatchedObjective(attack.objective)
-    search = replace(attack.search, restarts=1, stop_early=False)
+    search = replace(attack.search, restarts=1, draws=1, stop_early=False)
     result = maximise(search, attack.perturbation, objective, victim, part.images, part.targets, part.ids, part.logits)
     # A step may look at other images too, for its gradient: always the same number of them, after the image itself.
     margins = objective.margins[:: max((len(objective.margins) - 1) // search.steps, 1)]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medadv.attacks.search.ascent import direction
+from medadv.attacks.search.best import chosen, like
 from medadv.perturbations import Parameters
 
 _FIRST_CHECK, _EARLIER_BY, _LEAST_BETWEEN = 0.22, 0.03, 0.06  # of all steps
@@ -68,7 +69,7 @@ class AdaptiveAscent:
         scale = self._rows["scale"]
         ahead = project(
             {
-                name: value + self.lengths[name] * _like(scale, value) * self._direction(gradients[name])
+                name: value + self.lengths[name] * like(scale, value) * self._direction(gradients[name])
                 for name, value in parameters.items()
             }
         )
@@ -103,14 +104,14 @@ class AdaptiveAscent:
             return parameters, gradients
         rows = self._rows
         better = values > rows["best"]
-        self._best = _chosen(better, parameters, self._best)
-        self._best_gradients = _chosen(better, gradients, self._best_gradients)
+        self._best = chosen(better, parameters, self._best)
+        self._best_gradients = chosen(better, gradients, self._best_gradients)
         self._note(values)
         rows["value"], rows["best"] = values, torch.where(better, values, rows["best"])
         if self._step not in self.checks:
             return parameters, gradients
         back = self._check()
-        return _chosen(back, self._best, parameters), _chosen(back, self._best_gradients, gradients)
+        return chosen(back, self._best, parameters), chosen(back, self._best_gradients, gradients)
 
     def _first(self, values: Tensor) -> dict[str, Tensor]:
         """What is remembered per example besides its values, before the first step."""
@@ -143,11 +144,3 @@ def _checks(steps: int) -> tuple[int, ...]:
         between = max(between - max(int(_EARLIER_BY * steps), 1), least)
         found.append(found[-1] + between)
     return tuple(check for check in found if check < steps)
-
-
-def _chosen(rows: Tensor, first: Parameters, second: Parameters) -> Parameters:
-    return {name: torch.where(_like(rows, values), values, second[name]) for name, values in first.items()}
-
-
-def _like(rows: Tensor, values: Tensor) -> Tensor:
-    return rows.reshape(-1, *[1] * (values.ndim - 1))

@@ -16,6 +16,7 @@ from medadv.attacks.randomness import Draw
 from medadv.attacks.record import Record
 from medadv.attacks.search.adaptive_ascent import AdaptiveAscent
 from medadv.attacks.search.ascent import Ascent
+from medadv.attacks.search.best import Best
 from medadv.attacks.search.clean_pass import CleanPass
 from medadv.attacks.search.estimate import Estimate, Slope, View
 from medadv.attacks.search.sparse_ascent import SparseAscent
@@ -89,7 +90,9 @@ class Climb:
         search = self.search
         draw = Draw(search.seed, self.ids[rows], restart)
         place = _Place(restart, 0, rows, self.images[rows], before=None)
-        parameters = self._start(place, draw)
+        place, parameters = self._start(place, draw)
+        if len(place.rows) == 0:
+            return
         own: Parameters | None
         steps = _Steps(search, self.perturbation, self.victim.bounds)
         at_the_image = search.gradient.at_the_image(self.victim)
@@ -117,10 +120,26 @@ class Climb:
             place = replace(place, before=changed)
         self._look(replace(place, step=search.steps), parameters, differentiable=False)
 
-    def _start(self, place: _Place, draw: Draw) -> Parameters:
+    def _start(self, place: _Place, draw: Draw) -> tuple[_Place, Parameters]:
+        """The rows that are left after a look at random points, and where they start."""
         if not self.search.random_start:
-            return self.perturbation.identity(place.images)
-        return self.perturbation.random(place.images, draw, self.victim.bounds)
+            return place, self.perturbation.identity(place.images)
+        parameters = self.perturbation.random(place.images, draw, self.victim.bounds)
+        if self.search.draws == 1:
+            return place, parameters
+        best = Best()
+        for number in range(self.search.draws):
+            if number > 0:
+                parameters = self.perturbation.random(place.images, draw, self.victim.bounds)
+            value, _, wrong = self._look(place, parameters, differentiable=False)
+            best.see(parameters, value)
+            if self.search.stop_early and bool(wrong.any()):
+                place = place.only(~wrong)
+                best.keep(~wrong)
+                draw.keep(~wrong)
+            if len(place.rows) == 0:
+                break
+        return place, best.parameters
 
     def _at_the_clean_images(self, place: _Place, first: CleanPass) -> tuple[Tensor, Parameters]:
         """The value and its gradient where the victim has answered already; what it answered is on record."""

@@ -38,6 +38,8 @@ class Search:
             learning models resistant to adversarial attacks", 2018).
         restarts: how many searches are made for an image that withstands, at least 1.
         random_start: start at random inside the budget, or at the clean image (then one restart only).
+        draws: of how many random points a restart starts at the best, at least 1; from 2 on, each costs one forward
+            pass. For perturbations of few parameters, whose many local maxima differ more than one climb wins.
         stop_early: images that fooled the victim leave the batch; else the search goes on for the highest objective.
         seed: of the random starts, 0 to 2^64 - 1.
 
@@ -59,6 +61,7 @@ class Search:
     adaptive: bool = False
     gradient: Gradient = field(default_factory=Gradient)
     reach: float = 2.5
+    draws: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", _arguments.whole(self.steps, "steps", at_least=1))
@@ -72,6 +75,9 @@ class Search:
         object.__setattr__(self, "seed", _arguments.whole(self.seed, "seed", at_least=0, below=2**64))
         if self.restarts > 1 and not self.random_start:
             raise ValueError(f"restarts must be 1 without random_start, as all would be the same, got {self.restarts}.")
+        object.__setattr__(self, "draws", _arguments.whole(self.draws, "draws", at_least=1))
+        if self.draws > 1 and not self.random_start:
+            raise ValueError(f"draws must be 1 without random_start, got {self.draws}.")
         object.__setattr__(self, "reach", _arguments.real(self.reach, "reach", above=0))
         _arguments.flag(self.adaptive, "adaptive")
         if not isinstance(self.gradient, Gradient):
