@@ -61,6 +61,7 @@ class Victim:
         if self.std is not None and min(self.std) <= 0:
             raise ValueError(f"std must be above 0, got {std!r}.")
         self.num_classes: int | None = None
+        self.batch_size: int | None = None
 
     @property
     def scale(self) -> float:

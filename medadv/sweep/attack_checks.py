@@ -49,15 +49,25 @@ def probe(curve: Curve, store: Store, sample: Sample, falls: bool = False) -> Pr
         The budget where the share of right images that withstand is nearest to a half, and the result there. Of
         budgets that are equally near, the largest if they break few images, else the smallest.
     """
+    step = telling_step(curve, store)
+    attack = curve.gradient_attacks[step]
+    return Probe(attack, sample.attack(attack), granted_rows(curve, store, sample)[step] if falls else None)
+
+
+def telling_step(curve: Curve, store: Store) -> int:
+    """Where a weak attack is told from a strong one: index of the budget that `probe` takes.
+
+    Args:
+        curve: the attack and its budgets.
+        store: results of all of them.
+    """
 
     def telling(point: Point) -> tuple[float, float]:
         share = point.robust / max(point.correct, 1)
         return abs(share - 0.5), -point.budget if share > 0.5 else point.budget
 
     nearest = min((point for point in read_points(store) if point.attack == curve.label), key=telling)
-    step = curve.budgets.index(nearest.budget)
-    attack = curve.gradient_attacks[step]
-    return Probe(attack, sample.attack(attack), granted_rows(curve, store, sample)[step] if falls else None)
+    return curve.budgets.index(nearest.budget)
 
 
 def single_step(probes: Sequence[Probe], sample: Sample) -> Finding:

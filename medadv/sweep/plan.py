@@ -74,6 +74,11 @@ class Evaluation:
         """The curves of attacks that follow gradients of the model itself within a budget."""
         return tuple(curve for curve in self.curves if curve.gradient_attacks)
 
+    @property
+    def transfer_curves(self) -> tuple[Curve, ...]:
+        """The curves of attacks that are made on another model."""
+        return tuple(curve for curve in self.curves if curve.surrogate is not None)
+
     def kind_of(self, curve: Curve) -> str:
         """How the budgets of an attack are run.
 
