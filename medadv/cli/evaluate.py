@@ -67,8 +67,8 @@ class Options:
 _WHOLE = click.IntRange(min=1)
 _PATH = click.Path(path_type=Path)
 # A unit of work, which an interruption loses, and a batch, which has to fit into the memory of the device.
-_IMAGES = {"shard_size": 64, "batch_size": 64}
-_VOLUMES = {"shard_size": 16, "batch_size": 4}
+_IMAGES = {"shard_size": 256, "batch_size": 64}
+_VOLUMES = {"shard_size": 32, "batch_size": 4}
 
 
 @click.command(cls=CommandWithSizes, short_help="Attack a model on your images, and write report.html.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from medadv.models.features import Features, tapped
 from medadv.models.task import TASKS, Task
 
 _CHECK_BATCH = 64
+
+Self = TypeVar("Self", bound="Victim")
 
 
 class Victim:
@@ -62,6 +65,7 @@ class Victim:
             raise ValueError(f"std must be above 0, got {std!r}.")
         self.num_classes: int | None = None
         self.batch_size: int | None = None
+        self._after_batch: Callable[[], None] | None = None
 
     @property
     def scale(self) -> float:
@@ -122,9 +126,38 @@ class Victim:
         Returns:
             Logits [N, K] float32; one logit z of a binary model becomes [0, z], so that K >= 2 but for findings.
         """
-        logits = self.task.logits(self._outputs(images))
+        logits = self.task.logits(self._in_parts(images))
         self.num_classes = logits.shape[1]
         return logits
+
+    def in_batches_of(self: Self, batch_size: int, after_each: Callable[[], None] | None = None) -> Self:
+        """The same victim, whose module is shown no more images at once.
+
+        An attack may then work on many more images than that: as images leave, the others are packed anew, so that
+        batches stay full to the end. A search takes its gradients pack by pack (`medadv.attacks.Attack`); other attacks
+        that follow gradients take them of all their images at once.
+
+        Args:
+            batch_size: at least 1.
+            after_each: called after each batch that was shown; what it raises stops the attack.
+
+        Returns:
+            A new victim of the same module.
+
+        Raises:
+            TypeError, ValueError: not a whole number of at least 1.
+
+        >>> victim = Victim(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval())
+        >>> with torch.no_grad():
+        ...     print(victim.in_batches_of(2, lambda: print("shown"))(torch.zeros(4, 1, 4, 4)).shape)
+        shown
+        shown
+        torch.Size([4, 3])
+        """
+        other = copy(self)
+        other.batch_size = _arguments.whole(batch_size, "batch_size", at_least=1)
+        other._after_batch = after_each
+        return other
 
     def look(self, images: Tensor, layers: Sequence[str]) -> tuple[Tensor, Features]:
         """Class logits of images, and what parts of the module said on the way; one pass, differentiable.
@@ -175,7 +208,7 @@ class Victim:
         """The logits [N, K] float32 that `check` computes anyway; one forward pass per image, same errors."""
         self.check_arguments(images, targets)
         with torch.no_grad():
-            outputs = [self._try(part) for part in images.split(_CHECK_BATCH)]
+            outputs = [self._try(part) for part in images.split(self.batch_size or _CHECK_BATCH)]
         return self._judged(torch.cat(outputs), targets)
 
     def clean_logits_in_parts(self, parts: Iterable[Tensor], targets: Tensor) -> Tensor:
@@ -220,6 +253,15 @@ class Victim:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({type(self.module).__name__}, task={self.task.name}, bounds={self.bounds})"
+
+    def _in_parts(self, images: Tensor) -> Tensor:
+        whole = self.batch_size is None or torch.is_grad_enabled()
+        outputs = []
+        for part in (images,) if whole else images.split(self.batch_size):
+            outputs.append(self._outputs(part))
+            if self._after_batch is not None:
+                self._after_batch()
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
     def _outputs(self, images: Tensor) -> Tensor:
         inputs = self._normalise(images).to(self.dtype)

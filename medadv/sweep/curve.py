@@ -11,7 +11,17 @@ from typing import Any
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks import APGD, Attack, AutoAttack, BudgetedAttack, MinimumNormAttack, RandomNoise, Result, transferred
+from medadv.attacks import (
+    APGD,
+    Attack,
+    AutoAttack,
+    BudgetedAttack,
+    MinimumNormAttack,
+    RandomNoise,
+    Result,
+    Square,
+    transferred,
+)
 from medadv.attacks.falling_curve import falling_curve
 from medadv.models import Victim, model_sha256
 
@@ -120,6 +130,11 @@ class Curve:
         if not isinstance(attack, BudgetedAttack) or isinstance(attack, RandomNoise) or self.surrogate is not None:
             return False
         return len(self.budgets) > 1 and all(getattr(attack, name, 2) > 1 for name in ("steps", "queries"))
+
+    @property
+    def packs_anew(self) -> bool:
+        """Whether the attack works on more images than the model is shown at once; those that leave make room."""
+        return isinstance(self.attack, (Attack, RandomNoise, Square)) and self.surrogate is None
 
     @property
     def gradient_attacks(self) -> list[Attack]:

@@ -28,6 +28,8 @@ from medadv.sweep.unit import Unit
 
 _DIFFERENCES_SHOWN = 4
 _TRIED_BEFORE_THE_STORE = 8  # images
+_SECONDS_OF_SILENCE = 0.5
+_BATCHES_HELD = 8  # by an attack: more images, fuller batches, and more memory
 
 
 class PlanDiffers(ValueError):  # noqa: N818
@@ -70,8 +72,9 @@ def evaluate(
         path: directory of the store; must not exist, unless `resume`.
         resume: continue the store at `path` if there is one.
         batch_size: images shown to the model at once, default that of the evaluation; results depend on it through
-            rounding only.
-        progress: called before the first and after every batch.
+            rounding only. An attack may work on eight times as many: as images leave, batches are packed anew.
+        progress: called before the first images and after the last ones that an attack works on, and meanwhile every
+            half second or after the batch that takes longer.
 
     Returns:
         The complete store.
@@ -137,13 +140,25 @@ class _Run:
         self.evaluation = evaluation
         self.store = store
         self.batch_size = batch_size
-        self.progress = progress
+        self.victim = evaluation.victim.in_batches_of(batch_size, self._still_there)
+        self._tell = progress
+        self._told = Progress("", 0.0, 0), time.monotonic()
         self.total = len(evaluation.units())
         self.committed = {**_committed_rows(store, "search"), **_committed_rows(store, "attack")}
         self.done = len(self.committed)
         correct = evaluation.victim.correct(evaluation.logits, evaluation.targets)
         self.correct = correct.cpu().numpy()
         self.labels = as_column(evaluation.data.labels, evaluation.data.class_names)
+
+    def progress(self, now: Progress) -> None:
+        self._told = now, time.monotonic()
+        self._tell(now)
+
+    def _still_there(self) -> None:
+        """Tell the same again after a while, so that the caller can stop an attack that takes long."""
+        now, when = self._told
+        if time.monotonic() - when > _SECONDS_OF_SILENCE:
+            self.progress(now)
 
     def attacks(self) -> None:
         run = {"falling": self._fall, "rising": self._rise, "read off": self._search}
@@ -190,7 +205,8 @@ class _Run:
             doing = f"{curve.label} {curve.budgets[step]:.4g}, images {examples[0]} to {examples[-1]}"
             self.progress(Progress(doing, self.done + share * len(missing), self.total))
 
-        outcomes, seconds = fall(self.evaluation, curve, examples, self._shown(examples), self.batch_size, tell)
+        shown, held = self._shown(examples), self._held(curve)
+        outcomes, seconds = fall(self.evaluation, self.victim, curve, examples, shown, held, tell)
         for step in missing:
             self._commit(units[step], outcomes[step], seconds[step])
 
@@ -229,17 +245,22 @@ class _Run:
         self.progress(Progress(doing, self.done, self.total))
         outcome = Outcome.blank(evaluation.data, examples) if smaller is None else smaller
         rows = examples if smaller is None else smaller.examples(Status.FAILED)
-        for start in range(0, len(rows), self.batch_size):
-            batch = rows[start : start + self.batch_size]
+        held = self._held(curve)
+        for start in range(0, len(rows), held):
+            batch = rows[start : start + held]
             ids = torch.from_numpy(batch).to(evaluation.device)
             images, targets, logits = evaluation.images[ids], evaluation.targets[ids], evaluation.logits[ids]
             clean_forwards = 1 if smaller is None else 0
-            result = curve.run(attack, evaluation.victim, images, targets, ids, logits, clean_forwards)
+            result = curve.run(attack, self.victim, images, targets, ids, logits, clean_forwards)
             outcome = outcome.with_result(attack, batch, images, result, evaluation.data, self._shown(examples))
             share = (start + len(batch)) / len(rows)
             self.progress(Progress(doing, self.done + share, self.total))
         self._commit(unit, outcome, time.monotonic() - started)
         return outcome
+
+    def _held(self, curve: Curve) -> int:
+        """How many images an attack works on; the model is shown a batch of them at once."""
+        return self.batch_size * (_BATCHES_HELD if curve.packs_anew else 1)
 
     def _shown(self, examples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which of these images are kept to be looked at."""

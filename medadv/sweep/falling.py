@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from medadv.models import Victim
 from medadv.sweep.curve import Curve
 from medadv.sweep.outcome import Outcome
 from medadv.sweep.plan import Evaluation
@@ -17,10 +18,11 @@ from medadv.sweep.plan import Evaluation
 
 def fall(
     evaluation: Evaluation,
+    victim: Victim,
     curve: Curve,
     examples: NDArray[np.int64],
     shown: NDArray[np.int64],
-    batch_size: int,
+    held: int,
     tell: Callable[[int, float], None],
 ) -> tuple[list[Outcome], list[float]]:
     """Run the budgets of an attack, a batch of images at a time.
@@ -30,12 +32,13 @@ def fall(
 
     Args:
         evaluation: what is evaluated.
+        victim: its victim, as it is shown images.
         curve: one of its attacks.
         examples: [M], numbers of the images, rising.
         shown: numbers of the images that are kept to be looked at.
-        batch_size: images shown to the model at once.
-        tell: called before each budget of each batch with the index of the budget and the share that is done, and at
-            the end.
+        held: how many images the attack works on at once.
+        tell: called before each budget of so many images with the index of the budget and the share that is done, and
+            at the end.
 
     Returns:
         One outcome per budget, rising, and how many seconds it took.
@@ -45,12 +48,12 @@ def fall(
     last = len(outcomes) - 1
     tell(last, 0.0)
     done = 0
-    for start in range(0, len(examples), batch_size):
-        batch = examples[start : start + batch_size]
+    for start in range(0, len(examples), held):
+        batch = examples[start : start + held]
         ids = torch.from_numpy(batch).to(evaluation.device)
         images, targets, logits = evaluation.images[ids], evaluation.targets[ids], evaluation.logits[ids]
         since = time.monotonic()
-        for step, result in curve.fall(evaluation.victim, images, targets, ids, logits):
+        for step, result in curve.fall(victim, images, targets, ids, logits):
             attack = curve.attacks[step]
             outcomes[step] = outcomes[step].with_result(attack, batch, images, result, evaluation.data, shown)
             seconds[step] += time.monotonic() - since

@@ -52,7 +52,7 @@ class Evaluation:
     curves: tuple[Curve, ...]
     seed: int = 0
     falling: bool = True
-    shard_size: int = 64
+    shard_size: int = 256
     batch_size: int = 64
 
     def __post_init__(self) -> None:

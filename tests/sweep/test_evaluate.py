@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,19 @@ def test_interrupted_at_any_batch_and_continued_gives_the_same(job, tmp_path, wh
         assert path.read_bytes() == content
 
 
+def test_an_attack_that_takes_long_can_be_stopped_in_the_middle(job, tmp_path, whole, monkeypatch):
+    monkeypatch.setattr("medadv.sweep.evaluate._SECONDS_OF_SILENCE", 0.0)
+    seen = []
+    evaluate(job.evaluation(), tmp_path / "told", batch_size=2, progress=seen.append)
+    repeated = [first == second for first, second in pairwise(seen)]
+    assert sum(repeated) > 100
+    middle = len(seen) // 3
+    assert repeated[middle]
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(job.evaluation(), tmp_path / "out", batch_size=2, progress=stopping(middle, KeyboardInterrupt()))
+    assert contents(evaluate(job.evaluation(), tmp_path / "out", batch_size=2, resume=True)) == whole
+
+
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, {folder!r})
@@ -218,11 +232,11 @@ def test_a_complete_evaluation_is_not_done_again(job, tmp_path):
 
 def test_progress_rises_from_nothing_to_all(job, tmp_path):
     seen = []
-    evaluate(job.evaluation(), tmp_path / "out", batch_size=5, progress=seen.append)
+    evaluate(job.evaluation(shard_size=24), tmp_path / "out", batch_size=1, progress=seen.append)
     done = [now.done for now in seen]
     assert done[0] == 0
     assert done == sorted(done)
-    assert done[-1] == seen[-1].total == 19
+    assert done[-1] == seen[-1].total == 7
     assert any(number != int(number) for number in done[:20])
 
 

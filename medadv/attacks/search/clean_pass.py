@@ -42,7 +42,8 @@ def clean_pass(
         layers: names of parts of the module whose features are wanted.
 
     Returns:
-        The pass; None, and no pass made, where the perturbation's identity is not the image to the last bit.
+        The pass; None, and no pass made, where the perturbation's identity is not the image to the last bit, or there
+        are more images than the victim is shown at once.
 
     Raises:
         TypeError, ValueError: what `Victim.check` refuses.
@@ -55,6 +56,8 @@ def clean_pass(
     True
     """
     victim.check_arguments(images, targets)
+    if victim.batch_size is not None and len(images) > victim.batch_size:
+        return None
     with torch.inference_mode(False), torch.enable_grad():
         images = images.detach()
         identity = perturbation.identity(images)
