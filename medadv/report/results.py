@@ -94,6 +94,7 @@ class Series:
         configuration: what its units have in common, without budget and seed.
         points: ascending budgets.
         units: budget to its receipts, in the order of their examples.
+        curve: how the budgets were run: "rising" or "falling"; "read off" where the smallest change was looked for.
         distances: of an attack that looks for the smallest change; None of one with a budget.
     """
 
@@ -102,6 +103,7 @@ class Series:
     configuration: dict[str, Any]
     points: tuple[Point, ...]
     units: dict[float, list[Receipt]]
+    curve: str = "rising"
     distances: Distances | None = None
 
 
@@ -289,6 +291,7 @@ def _series(store: Store, groups: list[list[Receipt]], points: dict[str, Any]) -
                 configuration=configuration,
                 points=tuple(_point(points, row) for row in (points["series"] == index).nonzero()[0]),
                 units=units,
+                curve=str(fields.get("curve", "rising")),
                 distances=distances.get(_key(group[0])),
             )
         )

@@ -1,5 +1,7 @@
 """Models of random numbers and stand-ins, attacked as they must be: no check cries wolf, and none falls asleep."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 from torch import nn
@@ -124,6 +126,28 @@ def test_draws_that_differ_are_no_fault_unless_something_without_gradients_finds
     assert ("breaks images that" if more else "breaks none of the images that") in followed
 
 
+class Recorded(Sample):
+    """Notes what it is attacked with."""
+
+    def attack(self, attack, rows=None):
+        SEEN.append(attack)
+        return super().attack(attack, rows)
+
+
+SEEN = []
+
+
+@pytest.mark.parametrize(("randomised", "samples"), [(True, 3), (False, 1)])
+def test_without_a_limit_the_draws_are_averaged_too(randomised, samples):
+    sample = random_sample(0.5)
+    given = {item.name: getattr(sample, item.name) for item in fields(Sample)}
+    if not randomised:
+        given["victim"] = Victim(nn.Sequential(nn.Flatten(), nn.Linear(36, 2)).eval())
+    SEEN.clear()
+    model_checks.without_limit([Curve(PGD(gradient=Gradient(samples=3)), (0.1,))], Recorded(**given))
+    assert [attack.gradient for attack in SEEN] == [Gradient(samples=samples)]
+
+
 def test_more_draws_explain_more():
     sample = random_sample(1.0, draws=64)
     found = []
@@ -160,7 +184,7 @@ def test_a_stand_in_that_leads_uphill_fails_nothing(job, tmp_path):
     assert failed(found) == set()
     told = found["C17"][1]
     assert "the gradient leaves 0.0 % (median) of the change of the margin unexplained" in told
-    assert "where stand-ins take the place of what they stand for; compared with the model as it is judged" in told
+    assert "where 1 stand-in takes the place of what it stands for; compared with the model as it is judged" in told
     assert "breaks none of the images that withstand" in told
     assert not any(getattr(part, "_replaced", False) for part in module.modules())
 
