@@ -55,6 +55,7 @@ class Options:
     out: Path
     steps: int | None
     restarts: int | None
+    curve: str
     seed: int
     task: str | None
     limit: int | None
@@ -102,6 +103,13 @@ _VOLUMES = {"shard_size": 16, "batch_size": 4}
 @click.option("--out", required=True, type=_PATH, help="Folder for the results; must not exist yet.")
 @click.option("--steps", type=_WHOLE, help="Steps of each attack that makes steps; default: its own, 20 for pgd.")
 @click.option("--restarts", type=_WHOLE, help="Restarts of each attack that has them; default: its own, 1 for pgd.")
+@click.option(
+    "--curve",
+    type=click.Choice(["falling", "rising"]),
+    default="falling",
+    show_default=True,
+    help="Budgets from the largest down, each image until it withstands, or from the smallest up, until it breaks.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--limit", type=_WHOLE, help="Use only N images, evenly spread over the data.")
 @click.option("--batch-size", type=_WHOLE, help="Images shown to the model at once; default: 64, of volumes 4.")
@@ -244,6 +252,7 @@ def _evaluation(options: Options, data: ImageSet, common: dict[str, Any]) -> Eva
         str(options.data),
         tuple(map(curve, options.choices)),
         seed=options.seed,
+        falling=options.curve == "falling",
         shard_size=sizes["shard_size"],
         batch_size=options.batch_size or sizes["batch_size"],
     )

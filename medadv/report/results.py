@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, isnan
 from typing import Any
@@ -93,6 +94,7 @@ class Series:
         configuration: what its units have in common, without budget and seed.
         points: ascending budgets.
         units: budget to its receipts, in the order of their examples.
+        curve: how the budgets were run: "rising" or "falling"; "read off" where the smallest change was looked for.
         distances: of an attack that looks for the smallest change; None of one with a budget.
     """
 
@@ -101,6 +103,7 @@ class Series:
     configuration: dict[str, Any]
     points: tuple[Point, ...]
     units: dict[float, list[Receipt]]
+    curve: str = "rising"
     distances: Distances | None = None
 
 
@@ -177,9 +180,10 @@ def read_results(store: Store) -> Results:
         FROM by_example GROUP BY series, budget ORDER BY series, budget""",
         kind="attack",
     )
-    # An example that broke keeps its result at larger budgets, and the smallest change is looked for once: those passes
-    # were made once.
-    read_off = ", ".join(f"{index}" for index, group in enumerate(groups) if "search" in group[0].unit.fields)
+    # Where budgets rise, an example that broke keeps its result, passes included, at larger ones, and the smallest
+    # change is looked for once: those passes were made once. Where budgets fall, passes are told where they were made.
+    read_off = _numbers(index for index, group in enumerate(groups) if "search" in group[0].unit.fields)
+    falling = _numbers(index for index, group in enumerate(groups) if group[0].unit.fields.get("curve") == "falling")
     totals = store.query(
         f"""{by_example},
         passes AS (
@@ -188,7 +192,8 @@ def read_results(store: Store) -> Results:
             FROM rows JOIN units USING (unit) JOIN member USING (unit)
         ),
         made AS (
-            SELECT * FROM passes WHERE before IS NULL OR (before = 'failed' AND series NOT IN ({read_off or -1}))
+            SELECT * FROM passes WHERE before IS NULL OR (before = 'failed' AND series NOT IN ({read_off}))
+                OR series IN ({falling})
         ),
         clean AS (SELECT bool_or(wrong) AS wrong FROM by_example GROUP BY example),
         largest AS (SELECT series, max(budget) AS budget FROM by_example GROUP BY series),
@@ -228,6 +233,11 @@ def _rejected(store: Store) -> Rate | None:
 def _members(groups: list[list[Receipt]]) -> str:
     """SQL rows of every unit and the number of its group."""
     return ", ".join(f"('{receipt.unit.id}', {index})" for index, group in enumerate(groups) for receipt in group)
+
+
+def _numbers(indices: Iterable[int]) -> str:
+    """Indices for SQL's IN, which takes no empty list."""
+    return ", ".join(map(str, [-1, *indices]))
 
 
 def _group(receipts: list[Receipt], planned: list[str]) -> list[list[Receipt]]:
@@ -281,6 +291,7 @@ def _series(store: Store, groups: list[list[Receipt]], points: dict[str, Any]) -
                 configuration=configuration,
                 points=tuple(_point(points, row) for row in (points["series"] == index).nonzero()[0]),
                 units=units,
+                curve=str(fields.get("curve", "rising")),
                 distances=distances.get(_key(group[0])),
             )
         )

@@ -253,7 +253,8 @@ _ADVICE = {
     "C5": "Raise the margin, which suits all tasks; an objective with a goal does not measure robust accuracy.",
     "C6": "The attack is weaker than a search without gradients: raise the steps or the restarts, or raise the margin.",
     "C7": "The search does not work on this model: raise the steps, or change their size.",
-    "C8": "Choose larger budgets, until accuracy falls to that of guessing; where it does not, the attack is blind.",
+    "C8": "Choose larger budgets, until accuracy falls to that of guessing; where it does not, the attack is blind. "
+    "Where a budget breaks what withstands a larger one, --curve rising attacks each image until it breaks.",
     "C9": "Raise the steps or the restarts.",
     "C10": "The stored results contradict each other.",
     "C11": "The stored results contradict each other.",

@@ -210,6 +210,7 @@ def _configurations(results: Results) -> list[tuple[str, list[tuple[str, str]]]]
             series.title,
             [
                 ("budgets", ", ".join(series.wording.budget(point.budget) for point in series.points)),
+                ("curve", series.curve),
                 *((name, _plain(value)) for name, value in sorted(series.configuration.items())),
             ],
         )

@@ -272,3 +272,19 @@ def test_a_surrogate_of_another_number_of_classes_is_refused(place):
     result = place.evaluate(*given, data="films", model="models.py:quarters")
     assert result.exit_code == 2
     assert "targets must have 2 labels per image, as the model, got 4" in result.stderr
+
+
+# Budgets that rise or fall
+
+
+def test_budgets_fall_unless_they_are_told_to_rise(place):
+    given = ("--attack", "pgd:steps=2", "--attack", "fgsm", "--limit", 4)
+    assert place.evaluate(*given, out="fallen").exit_code == 0
+    assert place.evaluate(*given, "--curve", "rising", out="risen").exit_code == 0
+    kinds = [[entry["curve"] for entry in Store.open(out).plan["attacks"]] for out in ("fallen", "risen")]
+    assert kinds == [["falling", "rising"], ["rising", "rising"]]
+    assert "its budgets fall" in report("fallen")
+    assert "its budgets fall" not in report("risen")
+    result = place.evaluate(*given, "--curve", "flat")
+    assert result.exit_code == 2
+    assert "'flat' is not one of 'falling', 'rising'" in result.output
