@@ -47,14 +47,22 @@ def tensors(data: ImageSet) -> tuple[Tensor, Tensor]:
 
 
 def attacks(
-    victim: Victim, guarded: GuardedVictim, clean: ImageSet, images: Tensor, targets: Tensor, attack: PGD
+    victim: Victim,
+    guarded: GuardedVictim,
+    clean: ImageSet,
+    images: Tensor,
+    targets: Tensor,
+    attack: PGD,
+    components: int,
 ) -> Iterator[tuple[str, Result]]:
     """Names of attacks and what they do to the classifier with its detector, the least knowing first."""
     yield "PGD, stops at the first wrong answer", transfer(attack, victim, guarded, images, targets)
     onwards = replace(attack, stop_early=False)
     yield "PGD, all steps", transfer(onwards, victim, guarded, images, targets)
     for weight in (1.0, 10.0):
-        objective = HierarchicalFeatureConstraint.fit(victim, LAYERS, *tensors(clean), weight=weight)
+        objective = HierarchicalFeatureConstraint.fit(
+            victim, LAYERS, *tensors(clean), weight=weight, components=components
+        )
         hidden = replace(onwards, objective=objective)
         name = f"PGD, all steps, features constrained (weight {weight:g})"
         yield name, transfer(hidden, victim, guarded, images, targets)
@@ -70,6 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--eps", type=float, nargs="+", default=[2.0, 4.0], help="budgets, in 255ths of the range")
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--components", type=int, default=1, help="Gaussians per class that features are led to")
     options = parser.parse_args(arguments)
     if (options.data is None) != (options.test is None):
         parser.error("--data and --test go together")
@@ -98,7 +107,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     for eps in options.eps:
         attack = PGD(eps / 255, steps=options.steps)
-        for name, result in attacks(victim, guarded, training, images[right], targets[right], attack):
+        given = images[right], targets[right], attack, options.components
+        for name, result in attacks(victim, guarded, training, *given):
             with torch.no_grad():
                 logits = guarded(result.images)
             wrong, detected = ~victim.correct(logits[:, :-1], targets[right]), guarded.rejected(logits)

@@ -88,7 +88,9 @@ _VOLUMES = {"shard_size": 32, "batch_size": 4}
 @click.option("--bounds", nargs=2, type=float, metavar="LOW HIGH", help="Range of images in their own units, as of HU.")
 @click.option("--clip", is_flag=True, help="Cut off values beyond --bounds instead of refusing them.")
 @click.option("--orientation", metavar="RAS", help="Turn NIfTI volumes: the sides to which their three axes lead.")
-@click.option("--split", type=click.Choice(["train", "val", "test"]), default="test", help="Part of an .npz file.")
+@click.option(
+    "--split", type=click.Choice(["train", "val", "test"]), default="test", help="Part of an .npz file; default: test."
+)
 @click.option(
     "--attack",
     "attacks",
@@ -171,7 +173,10 @@ def _check_surrogate(options: Options) -> None:
 def _run(options: Options) -> Store:
     if not options.resume and os.path.lexists(options.out):
         raise InputError(f"--out {options.out}: exists already; name a new folder, or continue it with --resume")
-    evaluation = _prepare(options)
+    try:
+        evaluation = _prepare(options)
+    except KeyboardInterrupt:
+        raise StoppedError("interrupted before the first attack; nothing was written") from None
     from medadv.sweep.evaluate import Progress
     from medadv.sweep.evaluate import evaluate as run
 

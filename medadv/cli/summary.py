@@ -29,7 +29,7 @@ def finish(store: Store, out: Path, as_json: bool) -> None:
     try:
         write_report(store, out)
     except OSError as error:
-        raise InputError(sentence(error)) from None
+        raise InputError(f"{out}: cannot be written ({error.strerror or sentence(error)})") from None
     results = read_results(store)
     click = require("click", extra="lab")
     click.echo(json.dumps(_object(store, results, out), indent=1) if as_json else _table(store, results, out))

@@ -25,6 +25,9 @@ def verify(store: Path) -> None:
     if damage:
         for each in damage[:-1]:
             click.echo(f"Damaged: {each}", err=True)
-        raise DamagedError(f"{damage[-1]} ({len(damage)} damaged in all)")
+        raise DamagedError(
+            f"{damage[-1]} ({len(damage)} damaged in all; where a unit's file in receipts/ is removed, medadv evaluate "
+            "--resume does it anew)"
+        )
     done, planned = opened.done(), set(opened.plan.get("units", []))
     click.echo(f"Sound: {len(done)} units; {len(planned & done)} of {len(planned)} planned units are done")

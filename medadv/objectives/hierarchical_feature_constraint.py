@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medadv import _arguments
 from medadv.detectors.class_gaussians import ClassGaussians
+from medadv.detectors.class_mixtures import ClassMixtures
 from medadv.models.features import features_of
 from medadv.models.victim import Victim
 from medadv.objectives.cross_entropy import CrossEntropy
@@ -22,13 +23,14 @@ class HierarchicalFeatureConstraint:
     """An objective less the distance of the features at several layers from those of clean images of the wrong class.
 
     objective - weight sum_l |(h_l - mu_l) W_l|^2 / P_l, h_l the P_l features of layer l averaged over the voxels, mu_l
-    and W_l W_l' mean and inverse covariance of the clean features of the class aimed at: Yao et al., "A hierarchical
-    feature constraint to camouflage medical adversarial attacks" (2021). One Gaussian per class and layer is ours,
-    where the authors' code has up to 64. The class aimed at is the goal of the objective; if it has none, the most
-    likely wrong class of the clean image (ours). No more passes, no knowledge of the detector; one class per image.
+    and W_l W_l' mean and inverse covariance of the clean features of the class aimed at, or of the most likely part of
+    a mixture: Yao et al., "A hierarchical feature constraint to camouflage medical adversarial attacks" (2021), whose
+    code has mixtures of up to 64 parts, fitted in a Bayesian way. The class aimed at is the goal of the objective; if
+    it has none, the most likely wrong class of the clean image (ours). No more passes, no knowledge of the detector.
+    One class per image.
 
     Args:
-        densities: name of a layer and Gaussians of its clean features, for each layer.
+        densities: name of a layer and Gaussians, or mixtures of them, of its clean features, for each layer.
         objective: what is constrained.
         weight: at least 0; 1 in the authors' code.
 
@@ -42,7 +44,7 @@ class HierarchicalFeatureConstraint:
     ('0',)
     """
 
-    densities: tuple[tuple[str, ClassGaussians], ...]
+    densities: tuple[tuple[str, ClassGaussians | ClassMixtures], ...]
     objective: Objective = field(default_factory=CrossEntropy)
     weight: float = 1.0
 
@@ -64,6 +66,7 @@ class HierarchicalFeatureConstraint:
         objective: Objective | None = None,
         *,
         weight: float = 1.0,
+        components: int = 1,
         shrinkage: float = 0.1,
     ) -> HierarchicalFeatureConstraint:
         """Fit the densities to clean images.
@@ -75,6 +78,7 @@ class HierarchicalFeatureConstraint:
             labels: [N] int64, their classes.
             objective: what is constrained; default cross-entropy.
             weight: see above.
+            components: of the mixture of a class, see `ClassMixtures.fit`; 1: one Gaussian per class.
             shrinkage: see `ClassGaussians.fit`.
 
         Returns:
@@ -84,7 +88,7 @@ class HierarchicalFeatureConstraint:
             TypeError, ValueError: an argument is not what it must be.
         """
         features = features_of(victim, images, layers)
-        densities = tuple((layer, ClassGaussians.fit(features[layer], labels, shrinkage)) for layer in layers)
+        densities = tuple((layer, _density(features[layer], labels, components, shrinkage)) for layer in layers)
         return cls(densities, CrossEntropy() if objective is None else objective, weight)
 
     @property
@@ -124,7 +128,13 @@ class HierarchicalFeatureConstraint:
             aims = wrong_classes(situation.clean_logits, targets)[:, 0]
         distances = [
             gaussians.squared_distances(situation.features[layer]).gather(1, aims.unsqueeze(1)).squeeze(1)
-            / gaussians.means.shape[1]
+            / gaussians.dimensions
             for layer, gaussians in self.densities
         ]
         return torch.stack(distances).sum(dim=0)
+
+
+def _density(features: Tensor, labels: Tensor, components: int, shrinkage: float) -> ClassGaussians | ClassMixtures:
+    if components == 1:
+        return ClassGaussians.fit(features, labels, shrinkage)
+    return ClassMixtures.fit(features, labels, components, shrinkage)

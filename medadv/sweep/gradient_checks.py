@@ -192,7 +192,7 @@ def _followed(sample: Sample, end: Tensor, intervals: int, slope: Slope) -> tupl
     ]
     predicted = torch.stack([(before + after) / 2 for before, after in pairwise(slopes)]).mean(dim=0)
     with torch.no_grad():
-        before, after = (Margin()(sample.victim(place), sample.targets).double() for place in (places[0], places[-1]))
+        before, after = (_margin(sample, sample.victim(place)).double() for place in (places[0], places[-1]))
     return after - before, predicted
 
 

@@ -1,6 +1,7 @@
 """Images and models on disk, as a user has them, and a way to run the program in this process."""
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from medadv.cli.main import program
+
+ROOT = Path(__file__).resolve().parents[2]
 
 MODELS = '''
 """Models for the tests of the command line."""
@@ -215,5 +218,6 @@ def place(tmp_path, monkeypatch):
         write_volumes=write_volumes,
         write_findings=write_findings,
         FINDINGS=FINDINGS,
+        environment={**os.environ, "PYTHONPATH": str(ROOT)},
         json=json,
     )

@@ -385,6 +385,22 @@ def test_interrupted_and_continued_with_the_command_that_is_told(place, number):
     }
 
 
+def test_interrupted_while_the_model_is_made(place):
+    making = "import pathlib, time\n\ndef model():\n    pathlib.Path('made').touch()\n    time.sleep(60)\n"
+    Path("slow.py").write_text(making)
+    with program(
+        "evaluate", "--model", "slow.py:model", "--data", "images", "--attack", "pgd", "--out", "x"
+    ) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not Path("made").exists():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (75, "")
+    assert stderr.splitlines()[-1] == "Error: interrupted before the first attack; nothing was written"
+    assert not Path("x").exists()
+
+
 # The real program
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from medadv.detectors import ClassGaussians
+from medadv.detectors import ClassGaussians, ClassMixtures
 from medadv.models import Victim
 from medadv.models.features import features_of
 from medadv.objectives import CrossEntropy, HierarchicalFeatureConstraint, Margin, Situation, Stabilised, Targeted
@@ -132,3 +132,31 @@ def test_layers_are_those_of_all_that_is_wrapped():
 def test_wrong_arguments(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+def test_of_a_mixture_the_most_likely_component_counts():
+    draw = torch.Generator().manual_seed(0)
+    side = torch.arange(40) % 2
+    features_of_class = torch.randn(40, 4, generator=draw) + 20 * side.unsqueeze(1)
+    mixture = ClassMixtures.fit(features_of_class.repeat(3, 1), torch.arange(3).repeat_interleave(40), 2)
+    objective = HierarchicalFeatureConstraint((("a", mixture),), Margin(), weight=0.5)
+    near = {"a": torch.stack([torch.full((4,), 1.0), torch.full((4,), 19.0)]).double()}
+    means = mixture.gaussians.means[mixture.owners == 2]
+    far, close = torch.cdist(near["a"], means).amax(dim=1), torch.cdist(near["a"], means).amin(dim=1)
+    assert (close < 5).all()
+    assert (far > 30).all()
+    expected = Margin()(LOGITS, TARGETS) - 0.5 * mixture.squared_distances(near["a"])[:, 2].float() / 4
+    torch.testing.assert_close(objective.at(LOGITS, TARGETS, situation(near)), expected)
+    one = ClassGaussians.fit(features_of_class.repeat(3, 1), torch.arange(3).repeat_interleave(40))
+    assert (mixture.squared_distances(near["a"])[:, 2] != one.squared_distances(near["a"])[:, 2]).all()
+
+
+def test_fit_makes_mixtures_where_asked():
+    victim = Victim(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)).eval())
+    images = torch.rand(40, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(40) % 2
+    plain = HierarchicalFeatureConstraint.fit(victim, ["0"], images, labels)
+    mixed = HierarchicalFeatureConstraint.fit(victim, ["0"], images, labels, components=3, weight=2.0)
+    assert isinstance(plain.densities[0][1], ClassGaussians)
+    assert mixed.densities[0][1] == ClassMixtures.fit(features_of(victim, images, ["0"])["0"], labels, 3)
+    assert mixed.weight == 2.0
