@@ -78,6 +78,7 @@ class AutoAttack(BudgetedAttack):
 
     name: ClassVar[str] = "auto-attack"
     budget_field: ClassVar[str] = "eps"
+    sees_detectors: ClassVar[bool] = False
 
     eps: float = 8 / 255
     norm: str = "linf"

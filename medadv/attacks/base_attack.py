@@ -18,9 +18,15 @@ Value = str | int | float | bool | None
 
 @dataclass(frozen=True, repr=False)
 class BaseAttack(ABC):
-    """An attack as one value: comparable, hashable, printable."""
+    """An attack as one value: comparable, hashable, printable.
+
+    Attributes:
+        name: on the command line and in results.
+        sees_detectors: whether a `medadv.detectors.GuardedVictim` can be attacked with it.
+    """
 
     name: ClassVar[str]
+    sees_detectors: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -48,9 +54,24 @@ class BaseAttack(ABC):
             One row per image.
 
         Raises:
-            TypeError, ValueError: what `Victim.check` refuses; ids of another type or shape.
+            TypeError, ValueError: what `Victim.check` and `check_victim` refuse; ids of another type or shape.
         """
         return self.run(victim, images, targets, ids, victim.clean_logits(images, targets), clean_forwards=1)
+
+    def check_victim(self, victim: Victim) -> None:
+        """Refuse a victim of a kind that the attack cannot see the whole of.
+
+        Args:
+            victim: the model.
+
+        Raises:
+            ValueError: one sentence that names what to take instead.
+        """
+        if victim.guarded and not self.sees_detectors:
+            raise ValueError(
+                f"{self.name} looks at a classifier alone, got {victim!r}: a guarded victim is attacked with "
+                "Undetected() as the objective of PGD or APGD, or with Square or HopSkipJump."
+            )
 
     def run(
         self,
@@ -71,6 +92,7 @@ class BaseAttack(ABC):
         Returns:
             One row per image.
         """
+        self.check_victim(victim)
         ids = checked_ids(ids, images)
         result = self._run(victim, images, targets, ids, clean_logits)
         result.forwards.add_(clean_forwards * victim.passes)

@@ -69,7 +69,7 @@ def budget_curve(
     ids = torch.arange(len(images), device=images.device) if ids is None else ids
     logits = victim.clean_logits(images, targets)
     if falling:
-        return falling_curve(attacks, victim, images, targets, ids, logits)
+        return list(falling_curve(attacks, victim, images, targets, ids, logits))[::-1]
     return _rising_curve(attacks, victim, images, targets, ids, logits)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -14,7 +14,7 @@ from medadv.attacks.merge import replace_rows, take_rows
 from medadv.attacks.questions import Questions
 from medadv.attacks.result import Result, Status
 from medadv.models.victim import Victim
-from medadv.objectives import Margin
+from medadv.objectives import Margin, Undetected
 
 
 def falling_curve(
@@ -24,7 +24,7 @@ def falling_curve(
     targets: Tensor,
     ids: Tensor,
     logits: Tensor,
-) -> list[Result]:
+) -> Iterator[Result]:
     """The results of an attack, as `medadv.attacks.budget_curve` with `falling` describes them.
 
     Args:
@@ -32,13 +32,14 @@ def falling_curve(
         victim, images, targets, ids: as for the attack.
         logits: [N, K], the victim's answer to `images`.
 
-    Returns:
-        One result per attack.
+    Yields:
+        One result per attack, the last attack first.
     """
-    results = [attacks[-1].run(victim, images, targets, ids, logits, clean_forwards=1)]
+    result = attacks[-1].run(victim, images, targets, ids, logits, clean_forwards=1)
+    yield result
     for attack in reversed(attacks[:-1]):
-        results.append(_below(attack, results[-1], victim, images, targets, ids, logits))
-    return results[::-1]
+        result = _below(attack, result, victim, images, targets, ids, logits)
+        yield result
 
 
 def _below(
@@ -79,13 +80,14 @@ def _not_attacked(
     """Every image clean; those that were right at first withstood."""
     identity = attack.perturbation.identity(images)
     right = larger.status != Status.ALREADY_WRONG
+    margin = Undetected() if victim.guarded else Margin()
     # What did not break at the larger budget has no member of an ensemble that broke it; the rest is put in later.
     clean = replace(
         larger,
         images=images.detach(),
         status=torch.where(right, torch.full_like(larger.status, Status.FAILED), larger.status),
         parameters=identity,
-        loss=torch.where(right, Margin()(logits, targets), larger.loss),
+        loss=torch.where(right, margin(logits, targets), larger.loss),
         distance=attack.perturbation.distance(images, identity, victim.bounds),
         predictions=larger.clean_predictions,
         step=torch.full_like(larger.step, -1),

@@ -105,11 +105,13 @@ class Record:
         if len(chosen) == 0:
             return
         kept = rows[chosen]
-        self.images[kept] = images.detach()[chosen]
+        # Often all of them are better: then they need not be gathered first.
+        of = slice(None) if len(chosen) == len(rows) else chosen
+        self.images[kept] = images.detach()[of]
         for name, values in parameters.items():
-            self.parameters[name][kept] = values.detach()[chosen]
-        self.loss[kept] = loss.detach()[chosen]
-        self.predictions[kept] = predictions[chosen]
+            self.parameters[name][kept] = values.detach()[of]
+        self.loss[kept] = loss.detach()[of]
+        self.predictions[kept] = predictions[of]
 
     def _note_first(self, rows: Tensor, step: int, wrong: Tensor) -> None:
         first = rows[wrong & ~self.fooled[rows]]

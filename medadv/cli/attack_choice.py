@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from medadv.cli.catalogue import Entry, known
+from medadv.cli.catalogue import GRADIENT, Entry, known
 from medadv.cli.errors import InputError, sentence
 
 if TYPE_CHECKING:
@@ -46,33 +46,44 @@ class AttackChoice:
         """The norm in which its noise is measured."""
         return str(self.options.get("norm", self.entry.norm))
 
-    def build(self, common: dict[str, Any], findings: bool = False) -> BudgetedAttack | MinimumNormAttack:
+    def build(
+        self, common: dict[str, Any], findings: bool = False, guarded: bool = False
+    ) -> BudgetedAttack | MinimumNormAttack:
         """The attack itself; imports torch.
 
         Args:
             common: options for all attacks that have them; those of its own come first.
             findings: whether each label is there or not on its own; then an attack that raises the cross-entropy by
                 default raises the margin, as one wrong finding is enough and the cross-entropy is a sum over all.
+            guarded: whether the model that it sees has a detector; then its objective, the margin in place of
+                cross-entropy by default, is made one that knows of it.
 
         Raises:
             InputError: what the attack refuses.
         """
         from medadv.attacks import ATTACKS
 
+        kind: Any = ATTACKS[self.entry.name]
         given = {name: value for name, value in common.items() if name in self.entry.options}
         if self.transferred and "stop_early" in self.entry.options:
             given["stop_early"] = False  # an image that fools the surrogate by more fools others more often
-        if findings and self.entry.options.get("objective") == "CrossEntropy()":
+        if (findings or guarded) and self.entry.options.get("objective") == "CrossEntropy()":
             given["objective"] = "margin"
-        given |= self.options
+        given |= {name: value for name, value in self.options.items() if not name.startswith(GRADIENT)}
         if "objective" in given:
             given["objective"] = self._objective(given["objective"])
-        kind: Any = ATTACKS[self.entry.name]
         try:
+            if self._gradient_options:
+                given["gradient"] = replace(kind().gradient, **self._gradient_options)
             attack: BudgetedAttack | MinimumNormAttack = kind(**given)
         except (TypeError, ValueError) as error:
             raise InputError(f"--attack {self.label}: {sentence(error)}") from None
-        return attack
+        return _knowing_of_the_detector(attack) if guarded else attack
+
+    @property
+    def _gradient_options(self) -> dict[str, Any]:
+        options = self.options.items()
+        return {name.removeprefix(GRADIENT): value for name, value in options if name.startswith(GRADIENT)}
 
     def _objective(self, name: Any) -> Any:
         from medadv.objectives import OBJECTIVES
@@ -83,6 +94,12 @@ class AttackChoice:
             raise InputError(f"--attack {self.label}: objective must be one of {', '.join(offered)}, got {name}")
         make: Any = OBJECTIVES[name]
         return make()
+
+
+def _knowing_of_the_detector(attack: Any) -> Any:
+    from medadv.objectives import Undetected
+
+    return replace(attack, objective=Undetected(attack.objective)) if hasattr(attack, "objective") else attack
 
 
 def parse_attacks(given: Sequence[str]) -> list[AttackChoice]:

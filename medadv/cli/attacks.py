@@ -15,7 +15,7 @@ click = require("click", extra="lab")
 _WIDTH = 98
 
 
-@click.command()
+@click.command(short_help="List the attacks, their units and budgets; of one, its options.")
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 def attacks(name: str | None, as_json: bool) -> None:
@@ -40,7 +40,7 @@ def _in_short(entry: Entry) -> str:
 
 def _in_full(entry: Entry) -> str:
     lines = [_in_short(entry), "", f"Options, as in --attack {entry.name}:NAME=VALUE,NAME=VALUE:"]
-    lines += [f"  {name:<18}{default}" for name, default in entry.options.items()]
+    lines += [f"  {name:<26}{default}" for name, default in entry.options.items()]
     lines += ["", f"What they mean: help(medadv.attacks.{entry.class_name}) in Python"]
     return "\n".join(lines)
 

@@ -17,6 +17,9 @@ from medadv.cli.errors import InputError
 _PACKAGE = "medadv.attacks"
 # Fields of an attack that have an option of the command line of their own, or that text cannot give.
 _NOT_OPTIONS = {"seed", "gradient", "parts"}
+GRADIENT = "gradient."
+_GRADIENT_CLASS = ("medadv.attacks.search.gradient", "Gradient")
+_NOT_GRADIENT_OPTIONS = {"diversity"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class Entry:
         line: what it is, the first sentence of its class.
         budget_field: the field that is its budget; None where it looks for the smallest change.
         measure: in what the smallest change is measured; "" where it has a budget, or an option "norm".
-        options: field to the source text of its default.
+        options: field to the source text of its default; "gradient.samples" and so on are fields of its field
+            "gradient".
     """
 
     name: str
@@ -91,7 +95,19 @@ def _instead(name: str) -> str:
 def _entry(class_name: str, found: _Class) -> Entry:
     budget_field = found.texts.get("budget_field")
     options = {name: text for name, text in found.fields.items() if name not in {budget_field, *_NOT_OPTIONS}}
+    options |= _gradient_options(found.fields.get("gradient"))
     return Entry(found.texts["name"], class_name, found.line, budget_field, found.texts.get("measure", ""), options)
+
+
+def _gradient_options(default: str | None) -> dict[str, str]:
+    """The fields of a gradient, and their defaults where an attack has one such as "Gradient(neighbours=20)"."""
+    if default is None:
+        return {}
+    call = ast.parse(default, mode="eval").body
+    assert isinstance(call, ast.Call)
+    changed = {str(word.arg): ast.unparse(word.value) for word in call.keywords}
+    fields = _read_class(*_GRADIENT_CLASS).fields | changed
+    return {GRADIENT + name: text for name, text in fields.items() if name not in _NOT_GRADIENT_OPTIONS}
 
 
 @cache
@@ -157,7 +173,10 @@ def _default(module: ast.Module, value: ast.expr | None) -> str:
     if not isinstance(value, ast.Call) or ast.unparse(value.func) != "field":
         return "" if value is None else ast.unparse(value)
     given = {str(word.arg): word.value for word in value.keywords}
-    return _default(module, given["default"]) if "default" in given else f"{ast.unparse(given['default_factory'])}()"
+    if "default" in given:
+        return _default(module, given["default"])
+    factory = given["default_factory"]
+    return ast.unparse(factory.body) if isinstance(factory, ast.Lambda) else f"{ast.unparse(factory)}()"
 
 
 def _returned(module: ast.Module, function: ast.FunctionDef) -> str:

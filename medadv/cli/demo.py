@@ -37,7 +37,7 @@ _ATTACKS = ("pgd", "bias-field")
 _DRAWING, _TRAINING, _ATTACKING = 0.05, 0.40, 0.55
 
 
-@click.command()
+@click.command(short_help="From nothing to a report, on chest films that it draws.")
 @click.option("--out", type=click.Path(path_type=Path), help="New folder for the results; default: demo, demo-2, ...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def demo(out: Path | None, as_json: bool) -> None:

@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING, Any
 from medadv._optional import require
 from medadv.cli.attack_choice import AttackChoice, parse_attacks
 from medadv.cli.budgets import parse_budgets
-from medadv.cli.errors import DamagedError, InputError, StoppedError, UntrustedError, sentence
+from medadv.cli.errors import DamagedError, InputError, StoppedError, sentence
 from medadv.cli.interrupt import stop_between_batches
 from medadv.cli.progress import ProgressDisplay
 from medadv.cli.sizes import CommandWithSizes, Sizes
 from medadv.cli.threads import share_the_cores
+from medadv.cli.victim import MULTILABEL, load
 from medadv.data import ImageSet, read_images
 from medadv.sweep.store import Store, StoreDamaged
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from medadv.attacks import BudgetedAttack, MinimumNormAttack
     from medadv.sweep.curve import Curve, Surrogate
     from medadv.sweep.plan import Evaluation
@@ -56,8 +55,9 @@ class Options:
     out: Path
     steps: int | None
     restarts: int | None
+    curve: str
     seed: int
-    task: str
+    task: str | None
     limit: int | None
     batch_size: int | None
     device: str | None
@@ -71,14 +71,16 @@ _IMAGES = {"shard_size": 64, "batch_size": 64}
 _VOLUMES = {"shard_size": 16, "batch_size": 4}
 
 
-@click.command(cls=CommandWithSizes)
+@click.command(cls=CommandWithSizes, short_help="Attack a model on your images, and write report.html.")
 @click.option("--model", required=True, metavar="SOURCE", help="package.module:function or file.py:function.")
 @click.option("--weights", type=_PATH, help="Weights: safetensors, or a plain .pt state dict.")
 @click.option("--data", required=True, type=_PATH, help="Folder with one sub-folder per class, or a MedMNIST .npz.")
 @click.option("--labels", type=_PATH, help="CSV with the labels of the images in --data, in place of class folders.")
 @click.option("--classes", metavar="A,B,...", help="Classes or findings in the order of the model's outputs.")
 @click.option(
-    "--task", type=click.Choice(["multiclass", "binary", "multilabel"]), default="multiclass", show_default=True
+    "--task",
+    type=click.Choice(["multiclass", "binary", "multilabel"]),
+    help="Default: multiclass, or that of the Victim that the function returns.",
 )
 @click.option("--size", type=Sizes(), metavar="[D] H W", help="Resize images to H x W, volumes to D x H x W voxels.")
 @click.option("--channels", type=click.Choice(["1", "3"]), help="Convert the images to grey (1) or colour (3).")
@@ -101,6 +103,13 @@ _VOLUMES = {"shard_size": 16, "batch_size": 4}
 @click.option("--out", required=True, type=_PATH, help="Folder for the results; must not exist yet.")
 @click.option("--steps", type=_WHOLE, help="Steps of each attack that makes steps; default: its own, 20 for pgd.")
 @click.option("--restarts", type=_WHOLE, help="Restarts of each attack that has them; default: its own, 1 for pgd.")
+@click.option(
+    "--curve",
+    type=click.Choice(["falling", "rising"]),
+    default="falling",
+    show_default=True,
+    help="Budgets from the largest down, each image until it withstands, or from the smallest up, until it breaks.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--limit", type=_WHOLE, help="Use only N images, evenly spread over the data.")
 @click.option("--batch-size", type=_WHOLE, help="Images shown to the model at once; default: 64, of volumes 4.")
@@ -118,7 +127,8 @@ def evaluate(
     """Attack a model on your images, and write report.html.
 
     The function named by --model is called without arguments and returns a torch.nn.Module in eval() mode that gives
-    logits for images in [0, 1], or in --bounds. It is your code and runs; a weights file is read, never run.
+    logits for images in [0, 1], or in --bounds; or a medadv Victim, such as a RandomisedVictim or a GuardedVictim. It
+    is your code and runs; a weights file is read, never run.
     """
     choices = parse_attacks(attacks)
     options = Options(
@@ -184,11 +194,9 @@ def _run(options: Options) -> Store:
 
 
 def _how_to_continue(options: Options) -> str:
-    given = click.get_current_context().find_root().info_name
-    arguments = [str(given), *sys.argv[1:]]
-    if not options.resume:
-        arguments.append("--resume")
-    return f"interrupted; nothing that was done is lost, continue with: {shlex.join(arguments)}"
+    program = click.get_current_context().find_root().info_name
+    arguments = sys.argv[1:] if options.resume else [*sys.argv[1:], "--resume"]
+    return f"interrupted; nothing that was done is lost, continue with: {program} {shlex.join(arguments)}"
 
 
 def _prepare(options: Options) -> Evaluation:
@@ -198,9 +206,8 @@ def _prepare(options: Options) -> Evaluation:
     for name in common:
         if not any(name in choice.entry.options for choice in options.choices):
             raise InputError(f"--{name} {common[name]}: none of the attacks has {name}")
-    attacks = {choice.label: choice.build(common, options.task == "multilabel") for choice in options.choices}
-    for choice in options.choices:
-        _curve(choice, attacks[choice.label], options.budgets[choice.label], None)
+    for choice in options.choices:  # before the model and the images, which take their time
+        _curve(choice, choice.build(common), options.budgets[choice.label], None)
     try:
         data = read_images(
             options.data,
@@ -213,36 +220,39 @@ def _prepare(options: Options) -> Evaluation:
             split=options.split,
             labels=options.labels,
             classes=options.classes,
-            several=options.task == "multilabel",
+            several=options.task == MULTILABEL,
             limit=options.limit,
         )
-        return _evaluation(options, data, attacks)
+        return _evaluation(options, data, common)
     except (ValueError, TypeError, OSError, ImportError) as error:
         raise InputError(sentence(error)) from None
 
 
-def _evaluation(options: Options, data: ImageSet, attacks: dict[str, AnyAttack]) -> Evaluation:
-    from medadv.models import Victim
+def _evaluation(options: Options, data: ImageSet, common: dict[str, Any]) -> Evaluation:
     from medadv.sweep.curve import Surrogate
     from medadv.sweep.plan import Evaluation
 
-    def victim(source: str, weights: Path | None) -> Victim:
-        return Victim(_model(source, weights, options.device), task=options.task, bounds=data.bounds)
-
+    asked: dict[str, Any] = {"task": options.task, "bounds": data.bounds, "device": options.device}
+    model = load("--model", options.model, options.weights, **asked)
     surrogate = None
     if options.surrogate is not None:
-        surrogate = Surrogate(victim(options.surrogate, options.surrogate_weights), options.surrogate)
-    curves = tuple(
-        _curve(choice, attacks[choice.label], options.budgets[choice.label], surrogate) for choice in options.choices
-    )
+        made_on = load("--surrogate", options.surrogate, options.surrogate_weights, **asked)
+        surrogate = Surrogate(made_on, options.surrogate)
+
+    def curve(choice: AttackChoice) -> Curve:
+        seen = surrogate.victim if surrogate is not None and choice.transferred else model
+        attack = choice.build(common, findings=options.task == MULTILABEL, guarded=seen.guarded)
+        return _curve(choice, attack, options.budgets[choice.label], surrogate)
+
     sizes = _VOLUMES if data.images.ndim == 5 else _IMAGES
     evaluation = Evaluation(
-        victim(options.model, options.weights),
+        model,
         options.model,
         data,
         str(options.data),
-        curves,
+        tuple(map(curve, options.choices)),
         seed=options.seed,
+        falling=options.curve == "falling",
         shard_size=sizes["shard_size"],
         batch_size=options.batch_size or sizes["batch_size"],
     )
@@ -266,26 +276,3 @@ def _curve(choice: AttackChoice, attack: AnyAttack, budgets: tuple[float, ...], 
 
 def _model_failed(when: str, error: Exception) -> str:
     return f"the model failed {when} ({type(error).__name__}: {sentence(error)})"
-
-
-def _model(source: str, weights: Path | None, device: str | None) -> nn.Module:
-    from medadv.models import UntrustedFile, load_model
-
-    place = _device(device)
-    try:
-        return load_model(source, weights).to(place)
-    except UntrustedFile as error:
-        raise UntrustedError(sentence(error)) from None
-
-
-def _device(name: str | None) -> Any:
-    import torch
-
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {name}: cannot be used here ({sentence(error)})") from None
-    return device

@@ -25,7 +25,7 @@ def stop_between_batches() -> Iterator[Callable[[], None]]:
         if came:
             raise KeyboardInterrupt
         came.append(number)
-        print("\nStopping after this batch.", file=sys.stderr, flush=True)
+        print("\nStopping after this batch; a second time stops at once.", file=sys.stderr, flush=True)
 
     def check() -> None:
         if came:

@@ -35,10 +35,11 @@ def _add_commands() -> None:
 _add_commands()
 
 
-def main(arguments: list[str] | None = None) -> Any:
+def main(arguments: list[str] | None = None, name: str = "medadv") -> Any:
     """Run the program; exits.
 
     Args:
         arguments: default: those of the process.
+        name: how it was called.
     """
-    return program.main(args=sys.argv[1:] if arguments is None else arguments, prog_name="medadv")
+    return program.main(args=sys.argv[1:] if arguments is None else arguments, prog_name=name)

@@ -11,7 +11,7 @@ from medadv.sweep.store import Store, StoreDamaged
 click = require("click", extra="lab")
 
 
-@click.command()
+@click.command(short_help="Write the report of a finished or unfinished evaluation.")
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="File to write; default: report.html in the store.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")

@@ -11,7 +11,7 @@ from medadv.sweep.store import Store, StoreDamaged
 click = require("click", extra="lab")
 
 
-@click.command()
+@click.command(short_help="Compare every file of an evaluation with its SHA-256.")
 @click.argument("store", type=click.Path(path_type=Path))
 def verify(store: Path) -> None:
     """Read every file of STORE and compare it with its SHA-256."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,7 +13,10 @@ from medadv.models.features import Features
 
 
 class Detector(Protocol):
-    """A score per image that says how unlike clean images it is; an image is detected above a threshold."""
+    """A score per image that says how unlike clean images it is; an image is detected above a threshold.
+
+    A property `sha256`, of the numbers that it was fitted to, is written down with the results where there is one.
+    """
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -33,6 +36,24 @@ class Detector(Protocol):
     def score(self, features: Features) -> Tensor:
         """The score [N] of images with these features; differentiable, each row from its row."""
         ...
+
+
+def described(detector: Detector) -> dict[str, Any]:
+    """What is written down of a detector, so that another one is told from it, in plain JSON values.
+
+    Args:
+        detector: the detector.
+
+    Returns:
+        Its kind, layers, threshold, unit, and its `sha256` if it has one.
+    """
+    return {
+        "kind": type(detector).__name__,
+        "layers": list(detector.layers),
+        "threshold": float(detector.threshold),
+        "unit": float(detector.unit),
+        "sha256": getattr(detector, "sha256", None),
+    }
 
 
 def excess(detector: Detector, features: Features) -> Tensor:

@@ -83,6 +83,11 @@ class GaussianDetector:
     def layers(self) -> tuple[str, ...]:
         return (self.layer,)
 
+    @property
+    def sha256(self) -> str:
+        """Of the densities."""
+        return self.gaussians.sha256
+
     def score(self, features: Features) -> Tensor:
         """The negative log-likelihood.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from medadv.detectors.detector import Detector, excess
+from medadv.detectors.detector import Detector, described, excess
 from medadv.models.features import tapped
 from medadv.models.task import Task
 from medadv.models.victim import Victim
@@ -52,11 +53,15 @@ class GuardedVictim(Victim):
         super().__init__(
             victim.module, task=Guarded(victim.task), bounds=victim.bounds, mean=victim.mean, std=victim.std
         )
+        self.classifier_task = victim.task
         self.detector = detector
 
     @property
     def guarded(self) -> bool:
         return True
+
+    def configuration(self) -> dict[str, Any]:
+        return {**super().configuration(), "task": self.classifier_task.name, "detector": described(self.detector)}
 
     @property
     def rejection(self) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from medadv.models.mobile_network import MobileNetwork
     from medadv.models.randomised import RandomisedVictim
     from medadv.models.residual_network import ResidualNetwork
-    from medadv.models.source import load_model
+    from medadv.models.source import load_model, load_victim
     from medadv.models.task import Binary, Multiclass, Multilabel, Task
     from medadv.models.victim import Victim
 
@@ -30,6 +30,7 @@ _HOMES = {
     "UntrustedFile": "checkpoint",
     "Victim": "victim",
     "load_model": "source",
+    "load_victim": "source",
     "load_weights": "checkpoint",
     "model_sha256": "fingerprint",
 }
@@ -47,6 +48,7 @@ __all__ = [
     "UntrustedFile",
     "Victim",
     "load_model",
+    "load_victim",
     "load_weights",
     "model_sha256",
 ]

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +74,9 @@ class RandomisedVictim(Victim):
     @property
     def randomised(self) -> bool:
         return True
+
+    def configuration(self) -> dict[str, Any]:
+        return {**super().configuration(), "draws": self.draws, "seed": self.seed}
 
     def redrawn(self, seed: int) -> RandomisedVictim:
         """The same model with other draws.

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from medadv.models.checkpoint import load_weights
+from medadv.models.victim import Victim
 
 
 class SourceError(ValueError):
@@ -41,17 +42,68 @@ def load_model(source: str, weights: Path | None = None) -> nn.Module:
     >>> load_model("torch.nn:Flatten")
     Flatten(start_dim=1, end_dim=-1)
     """
+    model = _made(source)
+    if not isinstance(model, nn.Module):
+        raise SourceError(
+            f"model {source!r}: {_name(source)}() must return a torch.nn.Module, got {type(model).__name__}"
+        )
+    if weights is not None:
+        _load(model, weights, load_weights(weights))
+    return model
+
+
+def load_victim(
+    source: str,
+    weights: Path | None = None,
+    *,
+    task: str = "multiclass",
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> Victim:
+    """Call the function that makes a model or a victim, and load weights into its module.
+
+    Args:
+        source, weights: as for `load_model`; no weights for a guarded victim, whose detector was fitted already.
+        task, bounds: of the victim around a plain module; one that the function returns has its own.
+
+    Returns:
+        What the function returned, or a plain victim around it.
+
+    Raises:
+        SourceError, UntrustedFile: as `load_model`.
+
+    >>> load_victim("torch.nn:Flatten", task="binary")
+    Victim(Flatten, task=binary, bounds=(0.0, 1.0))
+    """
+    made = _made(source)
+    if isinstance(made, nn.Module):
+        made = Victim(made, task=task, bounds=bounds)
+    if not isinstance(made, Victim):
+        raise SourceError(
+            f"model {source!r}: {_name(source)}() must return a torch.nn.Module or a medadv.models.Victim, "
+            f"got {type(made).__name__}"
+        )
+    if weights is not None and made.guarded:
+        raise SourceError(
+            f"weights {weights}: they come too late for the detector of {source!r}, which is fitted already; load them "
+            f"in {_name(source)}()"
+        )
+    if weights is not None:
+        _load(made.module, weights, load_weights(weights))
+    return made
+
+
+def _made(source: str) -> Any:
+    """What the function returns."""
     place, _, name = source.rpartition(":")
     if not place or not name:
         raise SourceError(f"model {source!r}: 'package.module:function' or 'file.py:function' expected")
     with _importable(Path(place).parent if place.endswith(".py") else Path.cwd()):
         function = _function(source, _module(source, place), name)
-        model = _run(source, f"{name}() failed", function)
-    if not isinstance(model, nn.Module):
-        raise SourceError(f"model {source!r}: {name}() must return a torch.nn.Module, got {type(model).__name__}")
-    if weights is not None:
-        _load(model, weights, load_weights(weights))
-    return model
+        return _run(source, f"{name}() failed", function)
+
+
+def _name(source: str) -> str:
+    return source.rpartition(":")[2]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
+from medadv._straight_through import straight_through
 from medadv.perturbations.l1_ball import project_onto_l1
 from medadv.perturbations.motion import share_of
 from medadv.perturbations.perturbation import Bounds, Draw, Parameters
@@ -102,15 +103,14 @@ class Additive:
         """
         noise = parameters["noise"]
         with torch.no_grad():
-            changed = add_towards(images, noise, images).clamp(*bounds)
-        slope = noise - noise.detach()
-        if self.norm == "l1" and slope.requires_grad:
+            changed = add_towards(images, noise, images).clamp_(*bounds)
+        if self.norm == "l1" and noise.requires_grad and torch.is_grad_enabled():
             # As `project` clips it: the sum may lie a rounding error inside.
             full, empty = noise.detach() >= bounds[1] - images, noise.detach() <= bounds[0] - images
-            slope.register_hook(lambda grad: grad.masked_fill((full & (grad > 0)) | (empty & (grad < 0)), 0.0))
-        if images.requires_grad:
-            slope = slope + (images - images.detach())
-        return changed + slope
+            noise = noise * 1.0
+            noise.register_hook(lambda grad: grad.masked_fill((full & (grad > 0)) | (empty & (grad < 0)), 0.0))
+        followed = images + noise if images.requires_grad else noise
+        return straight_through(changed, followed)
 
     def project(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Parameters:
         """Noise inside the bounds and the ball.

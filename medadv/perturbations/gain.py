@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from medadv._straight_through import straight_through
 from medadv.perturbations.perturbation import Bounds
 from medadv.perturbations.rounding import add_towards
 
@@ -35,4 +36,4 @@ def multiplied(images: Tensor, bounds: Bounds, multiply: Callable[[Tensor], Tens
     # The value rounds towards x, so that adding `low` back cannot break a budget; the gradient is that of `free`.
     kept = add_towards(torch.full_like(images, low), scaled.detach(), images).clamp(*bounds)
     kept = torch.where(scaled.detach() == above, images, kept)
-    return kept + (free - free.detach())
+    return straight_through(kept, free)

@@ -48,17 +48,21 @@ def add_towards(base: Tensor, change: Tensor, target: Tensor) -> Tensor:
     with torch.no_grad():
         total = base + change
         back = total - base
-        error = (base - (total - back)).add_(change - back)
-        side = (target - total).sign_()
+        # In place from here on: a fresh tensor costs as much as the arithmetic.
+        error = total - back
+        torch.sub(base, error, out=error)
+        error.add_(torch.sub(change, back, out=back)).sign_()
+        side = torch.sub(target, total, out=back).sign_()
         # 1 where the error has the sign of the way back to the target, else 0.
-        beyond = error.sign_().mul_(side).clamp_min_(0)
-        return _neighbour(total, beyond.mul_(side))
+        beyond = error.mul_(side).clamp_min_(0)
+        return _to_neighbour_(total, beyond.mul_(side))
 
 
-def _neighbour(values: Tensor, way: Tensor) -> Tensor:
+def _to_neighbour_(values: Tensor, way: Tensor) -> Tensor:
     """The next float above where `way` is 1, below where it is -1, the same where it is 0; values are not 0 there."""
     # On the bits, which grow with the size of the number: half the time of nextafter and where, whose CPU kernels
     # branch at every entry. A way that is no number, of an infinite sum, becomes a step, too, which does no harm.
     bits = torch.int32 if values.element_size() == 4 else torch.int64
-    step = (way * values.sign()).to(bits).clamp_(-1, 1)
-    return step.add_(values.view(bits)).view(values.dtype)
+    steps = way.mul_(values.sign()).to(bits).clamp_(-1, 1)
+    values.view(bits).add_(steps)
+    return values

@@ -13,6 +13,7 @@ WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 50, 20, 26, 50
 INSET = 22  # between the axes and the outermost points
 CHARACTER = 7.5  # width at the size of the labels
+BOLD_CHARACTER = 8.8
 
 _REACH = 0.95  # of the distances found that are shown at least
 _MOST_STEPS = 400  # of a curve
@@ -43,7 +44,7 @@ def accuracy_curve(series: Series, clean: Rate) -> str:
         parts.append(_polyline(list(zip(xs, [_y(rate.value) for rate in rates], strict=True))))
     else:
         parts += [_median_line(series, place), _polyline(_steps(series.distances, clean, place))]
-    shown = _spaced(xs, [percent(rate.value) for rate in rates])
+    shown = _spaced(xs, [percent(rate.value) for rate in rates], BOLD_CHARACTER)
     for index, (x, budget, rate) in enumerate(zip(xs, budgets, rates, strict=True)):
         name = "no attack" if index == 0 else wording.budget_in_full(budget)
         parts.append(_mark(x, rate, name, hollow=index == 0, labelled=index in shown))
@@ -103,11 +104,11 @@ def _y(value: float) -> float:
     return TOP + (1 - value) * (HEIGHT - TOP - BOTTOM)
 
 
-def _spaced(xs: Sequence[float], labels: Sequence[str]) -> set[int]:
+def _spaced(xs: Sequence[float], labels: Sequence[str], character: float = CHARACTER) -> set[int]:
     """Which labels are shown, so that no two touch; the first and the last always are."""
 
     def touch(one: int, other: int) -> bool:
-        return abs(xs[one] - xs[other]) < CHARACTER * ((len(labels[one]) + len(labels[other])) / 2 + 0.7)
+        return abs(xs[one] - xs[other]) < character * ((len(labels[one]) + len(labels[other])) / 2 + 0.7)
 
     last = len(xs) - 1
     kept = [0]

@@ -9,7 +9,7 @@ import numpy as np
 
 from medadv.report.images import Array, change_uri, image_uri
 from medadv.report.results import Series
-from medadv.report.wording import Wording, class_name
+from medadv.report.wording import REJECTED, Wording, class_name
 from medadv.sweep.store import Store
 
 _SHOWN_PERCENTILES = (0.5, 99.5)
@@ -25,7 +25,7 @@ class Panel:
         name: of the image.
         label, clean_prediction, prediction: names of classes.
         outcome: what became of it, in words.
-        fooled, clean_correct: for the marks beside the predictions.
+        verdict, clean_verdict: "right", "wrong", or "counts as right" of an image that a detector rejects.
         clean, adversarial, change: PNG data URIs.
         width: of the images, in pixels.
         seen: which slice of a volume, and which grey values, where that is not plain; else empty.
@@ -39,8 +39,8 @@ class Panel:
     clean_prediction: str
     prediction: str
     outcome: str
-    fooled: bool
-    clean_correct: bool
+    verdict: str
+    clean_verdict: str
     clean: str
     adversarial: str
     change: str
@@ -120,7 +120,8 @@ def _panel(store: Store, series: Series, one: _Candidate, row: dict[str, Any]) -
     names = list(data["class_names"])
     clean, adversarial = images["clean"][one.place], images["adversarial"][one.place]
     grey = _grey_range(clean, tuple(data.get("bounds", (0.0, 1.0))))
-    label, before, after = (_answer(row[name]) for name in ("label", "clean_prediction", "prediction"))
+    rejection = store.plan["model"].get("rejection")
+    label, before, after = (_answer(row[name], rejection) for name in ("label", "clean_prediction", "prediction"))
     outcome = {
         "success": "fooled",
         "failed": "not fooled",
@@ -133,8 +134,8 @@ def _panel(store: Store, series: Series, one: _Candidate, row: dict[str, Any]) -
         clean_prediction=class_name(before, names),
         prediction=class_name(after, names),
         outcome=outcome,
-        fooled=after != label,
-        clean_correct=before == label,
+        verdict=_verdict(after, label),
+        clean_verdict=_verdict(before, label),
         clean=image_uri(_scaled(clean, grey)),
         adversarial=image_uri(_scaled(adversarial, grey)),
         change=change_uri(change, limit),
@@ -145,8 +146,16 @@ def _panel(store: Store, series: Series, one: _Candidate, row: dict[str, Any]) -
     )
 
 
-def _answer(value: Any) -> int | str:
-    return value if isinstance(value, str) else int(value)
+def _answer(value: Any, rejection: int | None) -> int | str:
+    if isinstance(value, str):
+        return value
+    return REJECTED if value == rejection else int(value)
+
+
+def _verdict(answer: int | str, label: int | str) -> str:
+    if answer == REJECTED:
+        return "counts as right"
+    return "right" if answer == label else "wrong"
 
 
 def _grey_range(image: Array, bounds: tuple[float, float]) -> tuple[float, float]:

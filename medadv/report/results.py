@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, isnan
 from typing import Any
 
 from medadv.metrics import wilson
-from medadv.report.wording import Wording, wording_of
+from medadv.report.wording import REJECTED, Wording, wording_of
 from medadv.sweep.store import Receipt, Store
 from medadv.sweep.unit import canonical_json
 
@@ -122,6 +123,7 @@ class Results:
         clean: correct without attack, of all examples.
         series: one per attack.
         worst: robust against every attack at its largest budget, of the examples that met them all.
+        rejected: clean images that the detector rejects, of all examples; None where the model has none.
         checks: in the order of their numbers.
         forwards, backwards: passes of single images through the model, in all.
         missing: planned units that are not committed.
@@ -131,6 +133,7 @@ class Results:
     clean: Rate
     series: tuple[Series, ...]
     worst: Rate
+    rejected: Rate | None
     checks: tuple[Check, ...]
     forwards: int
     backwards: int
@@ -151,7 +154,7 @@ def read_results(store: Store) -> Results:
         StoreDamaged: a file of the store is not what was written.
         ValueError: no attack is committed.
     """
-    groups = _group(store.receipts("attack"))
+    groups = _group(store.receipts("attack"), [entry["name"] for entry in store.plan.get("attacks", [])])
     members = _members(groups)
     if not members:
         raise ValueError(f"write_report: store must hold at least one finished attack, got {store.path}")
@@ -175,9 +178,10 @@ def read_results(store: Store) -> Results:
         FROM by_example GROUP BY series, budget ORDER BY series, budget""",
         kind="attack",
     )
-    # An example that broke keeps its result at larger budgets, and the smallest change is looked for once: those passes
-    # were made once.
-    read_off = ", ".join(f"{index}" for index, group in enumerate(groups) if "search" in group[0].unit.fields)
+    # Where budgets rise, an example that broke keeps its result, passes included, at larger ones, and the smallest
+    # change is looked for once: those passes were made once. Where budgets fall, passes are told where they were made.
+    read_off = _numbers(index for index, group in enumerate(groups) if "search" in group[0].unit.fields)
+    falling = _numbers(index for index, group in enumerate(groups) if group[0].unit.fields.get("curve") == "falling")
     totals = store.query(
         f"""{by_example},
         passes AS (
@@ -186,7 +190,8 @@ def read_results(store: Store) -> Results:
             FROM rows JOIN units USING (unit) JOIN member USING (unit)
         ),
         made AS (
-            SELECT * FROM passes WHERE before IS NULL OR (before = 'failed' AND series NOT IN ({read_off or -1}))
+            SELECT * FROM passes WHERE before IS NULL OR (before = 'failed' AND series NOT IN ({read_off}))
+                OR series IN ({falling})
         ),
         clean AS (SELECT bool_or(wrong) AS wrong FROM by_example GROUP BY example),
         largest AS (SELECT series, max(budget) AS budget FROM by_example GROUP BY series),
@@ -204,6 +209,7 @@ def read_results(store: Store) -> Results:
         clean=Rate(int(totals["correct"][0]), int(totals["examples"][0])),
         series=_series(store, groups, points),
         worst=Rate(int(totals["robust"][0]), int(totals["met"][0])),
+        rejected=_rejected(store),
         checks=_checks(store),
         forwards=int(totals["forwards"][0]),
         backwards=int(totals["backwards"][0]),
@@ -212,20 +218,35 @@ def read_results(store: Store) -> Results:
     )
 
 
+def _rejected(store: Store) -> Rate | None:
+    rejection = store.plan.get("model", {}).get("rejection")
+    if rejection is None:
+        return None
+    table = store.query("SELECT DISTINCT example, clean_prediction FROM rows", kind="attack")
+    answers = table["clean_prediction"].tolist()
+    rejected = [answer in (rejection, REJECTED) for answer in answers]
+    return Rate(sum(rejected), len(rejected))
+
+
 def _members(groups: list[list[Receipt]]) -> str:
     """SQL rows of every unit and the number of its group."""
     return ", ".join(f"('{receipt.unit.id}', {index})" for index, group in enumerate(groups) for receipt in group)
 
 
-def _group(receipts: list[Receipt]) -> list[list[Receipt]]:
-    """Units that differ in budget, seed and shard only belong together; "pgd" before "bias-field"."""
+def _numbers(indices: Iterable[int]) -> str:
+    """Indices for SQL's IN, which takes no empty list."""
+    return ", ".join(map(str, [-1, *indices]))
+
+
+def _group(receipts: list[Receipt], planned: list[str]) -> list[list[Receipt]]:
+    """Units that differ in budget, seed and shard only belong together, in the order of the planned attacks."""
     groups: dict[str, list[Receipt]] = {}
     for receipt in receipts:
         groups.setdefault(_key(receipt), []).append(receipt)
-    order = {"pgd": 0, "bias-field": 1}
+    order = {name: number for number, name in enumerate(planned)}
     return [
         sorted(groups[key], key=lambda receipt: (receipt.unit.fields["budget"], receipt.unit.fields["first"]))
-        for key in sorted(groups, key=lambda key: (order.get(_attack(groups[key]), 2), key))
+        for key in sorted(groups, key=lambda key: (order.get(_attack(groups[key]), len(order)), key))
     ]
 
 

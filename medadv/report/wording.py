@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from math import exp, log
 from typing import Any
 
+REJECTED = "rejected"  # what a detector's answer is called
 THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
 
 
@@ -45,9 +46,14 @@ class Wording:
         >>> wording_of("bias-field", {}).budget(1.3)
         '×1.30'
         """
-        if self.unit == "fraction" and self.scale != 1:
+        if self.in_units:
             return f"{value * self.scale:.4g}"
         return _UNITS[self.unit].short(value)
+
+    @property
+    def in_units(self) -> bool:
+        """Whether budgets are told in units of the image."""
+        return self.unit == "fraction" and self.scale != 1
 
     def budget_in_full(self, value: float) -> str:
         """A budget as it stands in a sentence.
@@ -62,7 +68,7 @@ class Wording:
         width = "1" if self.scale == 1 else f"{self.scale:g} units"
         if self.norm in ("l2", "l1"):
             return f"an {_NORMS[self.norm]} norm of {self.budget(value)} (the intensity range is {width})"
-        if self.unit == "fraction" and self.scale != 1:
+        if self.in_units:
             return f"{self.budget(value)} of the {width} of the intensity range"
         return _UNITS[self.unit].full(value)
 
@@ -116,7 +122,7 @@ def wording_of(
         radius = f"{_NORMS[norm]} norm" if budget_field is None else f"{_NORMS[norm]} radius"
         return Wording(
             f"{made_on}{title} ({_NORMS[norm]})",
-            f"{made_on.lower()}{title} noise",
+            f"{made_on.lower()}{title.removesuffix(' noise')} noise",
             f"{what}, {radius}, {counted}",
             "number" if norm == "l0" else "fraction",
             norm=norm,
@@ -247,7 +253,8 @@ _ADVICE = {
     "C5": "Raise the margin, which suits all tasks; an objective with a goal does not measure robust accuracy.",
     "C6": "The attack is weaker than a search without gradients: raise the steps or the restarts, or raise the margin.",
     "C7": "The search does not work on this model: raise the steps, or change their size.",
-    "C8": "Choose larger budgets, until accuracy falls to that of guessing; where it does not, the attack is blind.",
+    "C8": "Choose larger budgets, until accuracy falls to that of guessing; where it does not, the attack is blind. "
+    "Where a budget breaks what withstands a larger one, --curve rising attacks each image until it breaks.",
     "C9": "Raise the steps or the restarts.",
     "C10": "The stored results contradict each other.",
     "C11": "The stored results contradict each other.",

@@ -11,6 +11,7 @@ from typing import Any
 
 from medadv._optional import require
 from medadv.report import wording
+from medadv.report.attacked import attacked, detector_text
 from medadv.report.figures import accuracy_curve
 from medadv.report.images import colour_bar_uri
 from medadv.report.panels import read_panels
@@ -75,13 +76,14 @@ def _render(store: Store) -> str:
         panels=[read_panels(store, series) for series in results.series],
         findings=[_finding(series, results.clean) for series in results.series],
         smallest=[(series, _quantiles(series)) for series in results.series if series.distances],
+        attacked=attacked(store.plan["model"], results),
         decisive=[check for check in failed if check.number in _DECISIVE_CHECKS],
         failed=[check for check in failed if check.number not in _DECISIVE_CHECKS],
         colour_bar=colour_bar_uri(),
         origin=_origin(store, results),
         configurations=_configurations(results),
         several=store.plan["model"].get("task") == "multilabel",
-        in_units=list(store.plan["data"].get("bounds", [0, 1])) != [0, 1],
+        units=_units(results, store.plan["data"].get("bounds", [0.0, 1.0])),
         shares=[wording.percent(share) for share in QUANTILES],
         data=json.dumps(_data(store, results), indent=1, allow_nan=False),
     )
@@ -110,6 +112,21 @@ def _smallest(series: Series, distances: Distances) -> str:
     return f"{series.title} {fooled}; for half of them {series.wording.budget_in_full(median)} suffices."
 
 
+def _units(results: Results, bounds: list[float]) -> list[str]:
+    """In what the budgets of the attacks that were run are counted, in sentences."""
+    units = {series.wording.unit for series in results.series}
+    of_noise = "fractions of the intensity range (4/255: four grey levels of an 8-bit image)"
+    if bounds != [0, 1]:
+        of_noise = f"in units of the image, whose range is {bounds[0]:g} to {bounds[1]:g}"
+    sentences = {
+        "fraction": f"Budgets of noise are {of_noise}.",
+        "gain": "A gain of ×1.30 lets the bias field brighten or darken any place by a factor of up to 1.30.",
+        "voxels": "No voxel (vx) is moved further than the displacement.",
+        "gamma": "A gamma of 1.3 stands for all from 1/1.3 to 1.3.",
+    }
+    return [sentence for unit, sentence in sentences.items() if unit in units]
+
+
 def _quantiles(series: Series) -> list[str]:
     """The distances that suffice for some shares of the right examples, as texts."""
     assert series.distances is not None
@@ -132,10 +149,16 @@ def _origin(store: Store, results: Results) -> list[tuple[str, str]]:
     several = plan["model"].get("task") == "multilabel"
     receipts = store.receipts()
     versions = plan.get("versions", {})
+    model = plan["model"]
     facts = [
         ("Model", plan["model"]["source"]),
         ("Task", plan["model"].get("task", "")),
         ("SHA-256 of the weights", plan["model"]["sha256"]),
+        ("Attacked as", "" if model.get("kind") == "Victim" else model.get("kind", "")),
+        ("Normalised by", _normalisation(model)),
+        ("Draws", f"{model['draws']}, seed {model['seed']}" if "draws" in model else ""),
+        ("Detector", detector_text(model["detector"]) if "detector" in model else ""),
+        ("SHA-256 of the detector", model.get("detector", {}).get("sha256")),
         ("Data", plan["data"]["path"]),
         ("SHA-256 of the data", plan["data"]["sha256"]),
         ("Findings" if several else "Classes", ", ".join(plan["data"]["class_names"])),
@@ -149,13 +172,21 @@ def _origin(store: Store, results: Results) -> list[tuple[str, str]]:
         ("Measured", _period(receipts)),
         ("Computing time", _seconds(receipts)),
         (
-            "Model calls, per image",
+            "Passes of single images",
             f"{wording.count(results.forwards)} forward, {wording.count(results.backwards)} backward",
         ),
         ("SHA-256 of the plan", store.plan_sha256),
         ("Committed units", f"{len(receipts)}"),
     ]
     return [(name, str(value)) for name, value in facts if value not in ("", None)]
+
+
+def _normalisation(model: dict[str, Any]) -> str:
+    """Mean and standard deviation by which images are normalised outside the network; nothing where they are not."""
+    found = [
+        f"{name} {', '.join(f'{value:g}' for value in model[name])}" for name in ("mean", "std") if model.get(name)
+    ]
+    return "; ".join(found)
 
 
 def _seeds(plan: dict[str, Any], receipts: list[Receipt]) -> list[Any]:
@@ -199,6 +230,7 @@ def _data(store: Store, results: Results) -> dict[str, Any]:
         "plan_sha256": store.plan_sha256,
         "clean_accuracy": _rate(results.clean),
         "worst_case": _rate(results.worst),
+        "rejected_without_attack": None if results.rejected is None else _rate(results.rejected),
         "attacks": [
             {
                 "attack": series.title,

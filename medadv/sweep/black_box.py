@@ -1,22 +1,25 @@
-"""What a search without gradients finds where the attack finds nothing, for the trust checks C6 and C16."""
+"""What is found without gradients of the model where the attack finds nothing, for the trust checks C6, C16 and C17."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from medadv.attacks import Result, Square, random_search
+from medadv.attacks import BudgetedAttack, Result, Square, random_search, transferred
 from medadv.perturbations import Additive
+from medadv.sweep.curve import Curve, Surrogate
 from medadv.sweep.sample import Probe, Sample
 
 QUERIES = 100  # per image
+_BEYOND = 0.002  # of the sample, as AutoAttack's flag: the least that makes a black-box attack the stronger one
 
 
 @dataclass(frozen=True, eq=False)
 class BlackBox:
-    """A search without gradients within the budget of an attack.
+    """A search within the budget of an attack that follows no gradient of the model.
 
     Args:
         title: what was searched with, for a sentence.
@@ -47,3 +50,55 @@ def black_box(each: Probe, sample: Sample) -> BlackBox:
         return BlackBox("Square", rows, square.run(*given))
     result = random_search(perturbation, *given, queries=QUERIES, seed=sample.seed)
     return BlackBox("a random search", rows, result)
+
+
+def transfers(each: Probe, curves: Sequence[Curve], sample: Sample) -> list[BlackBox]:
+    """What attacks on other models do to the images that withstood.
+
+    Args:
+        each: the attack, tried on the sample.
+        curves: those that are made on a surrogate. One that changes the same as the attack is made within its budget;
+            on a surrogate for which there is none, the attack itself.
+        sample: the images.
+
+    Returns:
+        One for each of them; none where no image withstood.
+    """
+    rows = each.survivors
+    if len(rows) == 0:
+        return []
+    part = sample.part(rows)
+    return [
+        BlackBox(
+            f"{attack.name} made on {surrogate.source}",
+            rows,
+            transferred(attack, surrogate.victim, part.victim, part.images, part.targets, part.ids, part.logits),
+        )
+        for attack, surrogate in _on_surrogates(each, curves)
+    ]
+
+
+def stronger(each: Probe, boxes: Sequence[BlackBox], sample: Sample) -> bool:
+    """Whether any of them breaks more than 0.2 % of the sample beyond what the attack breaks.
+
+    Args:
+        each: the attack.
+        boxes: what was tried on the images that withstood it.
+        sample: the images.
+    """
+    return len(each.survivors) > 0 and any(int(box.result.success.sum()) > _BEYOND * len(sample) for box in boxes)
+
+
+def _on_surrogates(each: Probe, curves: Sequence[Curve]) -> Iterator[tuple[BudgetedAttack, Surrogate]]:
+    surrogates: dict[Surrogate, list[BudgetedAttack]] = {}
+    for curve in curves:
+        attack = curve.attack
+        if curve.surrogate is None or not isinstance(attack, BudgetedAttack):
+            continue
+        fitting = surrogates.setdefault(curve.surrogate, [])
+        if attack.budget_field == each.attack.budget_field:
+            attack = attack.with_budget(each.attack.budget)
+            fitting += [attack] * (attack.perturbation == each.attack.perturbation)
+    for surrogate, fitting in surrogates.items():
+        for attack in fitting or [replace(each.attack, stop_early=False)]:
+            yield attack, surrogate

@@ -9,37 +9,47 @@ import torch
 from torch import Tensor
 
 from medadv.objectives import Margin
-from medadv.sweep.black_box import QUERIES, BlackBox
+from medadv.sweep.black_box import QUERIES, BlackBox, stronger
 from medadv.sweep.planted import PlantedVictim
 from medadv.sweep.sample import TOLERANCE, Finding, Probe, Sample, joined, judged, not_run
 
-_BEYOND = 0.002  # of the sample, as AutoAttack's flag: the least that makes a black-box attack the stronger one
 # Of the way of the margin from the clean image to the best that the black box found.
 _PLANTED_AT = 0.8
 
 
-def no_black_box_stronger(probes: Sequence[Probe], found: Sequence[BlackBox], sample: Sample) -> Finding:
-    """C6: what withstands an attack must withstand a search without gradients in the same budget.
+def no_black_box_stronger(
+    probes: Sequence[Probe],
+    found: Sequence[BlackBox],
+    sample: Sample,
+    transferred: Sequence[Sequence[BlackBox]] | None = None,
+) -> Finding:
+    """C6: what withstands an attack must withstand a search without gradients, and attacks made on other models.
 
     Args:
         probes: the attacks, tried on the sample.
         found: by the black box, for each of them.
         sample: the images.
+        transferred: what attacks on surrogates do to each of them; None where no surrogate was named.
 
     Returns:
-        Passed where the black box breaks at most 0.2 % of the sample in addition.
+        Passed where none of them breaks more than 0.2 % of the sample in addition.
     """
     parts = []
     passed = True
-    for each, box in zip(probes, found, strict=True):
+    for each, box, others in zip(probes, found, transferred or [[]] * len(probes), strict=True):
         if len(each.survivors) == 0:
             parts.append(f"{each}: breaks all {len(sample)} images itself")
             continue
-        more = int(box.result.success.sum())
-        passed = passed and more <= _BEYOND * len(sample)
-        left = len(each.survivors)
-        parts.append(f"{each}: {box.title} with {QUERIES} queries breaks {more} of the {left} images that withstand")
-    return judged(passed, joined(parts))
+        passed = passed and not stronger(each, [box, *others], sample)
+        counts = [f"{box.title} with {QUERIES} queries breaks {_broken(box)}"]
+        counts += [f"{other.title} {_broken(other)}" for other in others]
+        parts.append(f"{each}: {', '.join(counts)} of the {len(each.survivors)} images that withstand")
+    without = " No surrogate was named, so that no attack was made on another model." if transferred is None else ""
+    return judged(passed, joined(parts) + without)
+
+
+def _broken(box: BlackBox) -> int:
+    return int(box.result.success.sum())
 
 
 def planted_weakness(probes: Sequence[Probe], found: Sequence[BlackBox], sample: Sample) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from medadv import _arguments
 from medadv.attacks import APGD, Attack, AutoAttack, BudgetedAttack, MinimumNormAttack, RandomNoise, Result, transferred
+from medadv.attacks.falling_curve import falling_curve
 from medadv.models import Victim, model_sha256
 
 _NORMS = ("linf", "l2", "l1")
@@ -35,6 +37,15 @@ class Surrogate:
     def sha256(self) -> str:
         """Fingerprint of its weights."""
         return model_sha256(self.victim.module)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What decides its answers, as plain JSON values."""
+        return {
+            "surrogate": self.source,
+            "surrogate_sha256": self.sha256,
+            "surrogate_victim": self.victim.configuration(),
+        }
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,18 @@ class Curve:
         return isinstance(self.attack, MinimumNormAttack)
 
     @property
+    def can_fall(self) -> bool:
+        """Whether what withstands a budget can be taken to withstand the smaller ones: it searches the model itself.
+
+        A single step goes too far in a large budget; changes made on another model may fail in any, and so may random
+        ones.
+        """
+        attack = self.attack
+        if not isinstance(attack, BudgetedAttack) or isinstance(attack, RandomNoise) or self.surrogate is not None:
+            return False
+        return len(self.budgets) > 1 and all(getattr(attack, name, 2) > 1 for name in ("steps", "queries"))
+
+    @property
     def gradient_attacks(self) -> list[Attack]:
         """The attack with each of the budgets, where it raises an objective of the victim itself by gradient steps."""
         return [attack for attack in self.attacks if isinstance(attack, Attack) and self.surrogate is None]
@@ -117,11 +140,9 @@ class Curve:
 
     def described(self, attack: BudgetedAttack | MinimumNormAttack) -> dict[str, Any]:
         """What decides the results of one of the attacks, as plain JSON values."""
-        made_on = {} if self.surrogate is None else {"surrogate": self.surrogate.source}
-        hashed = {} if self.surrogate is None else {"surrogate_sha256": self.surrogate.sha256}
         return {
             "attack": self.label,
-            "configuration": {**attack.configuration(), **made_on, **hashed},
+            "configuration": {**attack.configuration(), **({} if self.surrogate is None else self.surrogate.described)},
             "budget_field": self.budget_field,
             "norm": self.norm,
         }
@@ -165,3 +186,17 @@ class Curve:
         return transferred(
             attack, self.surrogate.victim, victim, images, targets, ids, clean_logits, clean_forwards=clean_forwards
         )
+
+    def fall(
+        self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor, clean_logits: Tensor
+    ) -> Iterator[tuple[int, Result]]:
+        """Run all of the attacks, from the largest budget to the smallest; see `medadv.attacks.budget_curve`.
+
+        Args:
+            victim, images, targets, ids, clean_logits: see `medadv.attacks.BaseAttack.run`.
+
+        Yields:
+            Index of the budget, and one row per image.
+        """
+        results = falling_curve(self.attacks, victim, images, targets, ids, clean_logits)
+        return zip(reversed(range(len(self.budgets))), results, strict=True)

@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from medadv import _arguments
 from medadv.attacks import BudgetedAttack, MinimumNormAttack, Status
-from medadv.objectives import Margin
+from medadv.objectives import Margin, Undetected
 from medadv.sweep.curve import Curve
-from medadv.sweep.panels import Panels, draw_panels, merge_panels, panel_examples, panels_within
+from medadv.sweep.falling import fall
+from medadv.sweep.outcome import Outcome
+from medadv.sweep.panels import panel_examples, panels_within
 from medadv.sweep.plan import Evaluation, differences
-from medadv.sweep.rows import Columns, as_column, blank_rows, read_off, rows_of
+from medadv.sweep.rows import Columns, as_column, read_off
 from medadv.sweep.store import Store, StoreExists
 from medadv.sweep.trust import run_checks
 from medadv.sweep.unit import Unit
@@ -58,8 +61,8 @@ def evaluate(
 
     Everything that can be wrong with model, images and attacks is looked at before the store is made. An image broken
     at a smaller budget keeps that result; an attack that looks for the smallest change is run once, and the budgets are
-    read off. A unit is committed when it is complete; stopping (an exception from
-    `progress`, KeyboardInterrupt, kill -9) loses only the unit in work, and a continued evaluation stores the same
+    read off. A unit is committed when it is complete, the units of budgets that fall together; stopping (an exception
+    from `progress`, KeyboardInterrupt, kill -9) loses only what is in work, and a continued evaluation stores the same
     rows as one that was never stopped.
 
     Args:
@@ -105,6 +108,8 @@ def evaluate(
 
 def _try_attacks(evaluation: Evaluation) -> None:
     """One step of each attack on a few images, so that a model without gradients is found before the store is made."""
+    for curve in evaluation.curves:
+        curve.attack.check_victim(evaluation.victim if curve.surrogate is None else curve.surrogate.victim)
     correct = evaluation.victim.correct(evaluation.logits, evaluation.targets)
     few = correct.nonzero().flatten()[: min(_TRIED_BEFORE_THE_STORE, evaluation.batch_size)]
     if len(few) == 0:
@@ -125,14 +130,6 @@ def _open(path: str | os.PathLike[str], plan: dict[str, Any], resume: bool) -> S
     return store
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """Rows and panels of one unit."""
-
-    columns: Columns
-    panels: Panels
-
-
 class _Run:
     def __init__(
         self, evaluation: Evaluation, store: Store, batch_size: int, progress: Callable[[Progress], None]
@@ -149,12 +146,10 @@ class _Run:
         self.labels = as_column(evaluation.data.labels, evaluation.data.class_names)
 
     def attacks(self) -> None:
+        run = {"falling": self._fall, "rising": self._rise, "read off": self._search}
         for shard in range(len(self.evaluation.shards)):
             for curve in self.evaluation.curves:
-                if curve.finds_smallest:
-                    self._search(curve, shard)
-                else:
-                    self._rise(curve, shard)
+                run[self.evaluation.kind_of(curve)](curve, shard)
 
     def checks(self) -> None:
         unit = self.evaluation.check_unit()
@@ -173,16 +168,31 @@ class _Run:
             "outcome": [check.outcome for check in checks],
             "sentence": [check.sentence for check in checks],
         }
-        self.store.commit(unit, columns, facts=self._facts(started))
+        self.store.commit(unit, columns, facts=self._facts(time.monotonic() - started))
         self.progress(Progress("done", self.total, self.total))
 
     def _rise(self, curve: Curve, shard: int) -> None:
         """From the smallest budget to the largest, each from the last one's result."""
-        smaller: _Outcome | None = None
+        smaller: Outcome | None = None
         for step, attack in enumerate(curve.attacks):
             unit = self.evaluation.attack_unit(curve, step, shard)
-            doing = f"{curve.label} {attack.budget:.4g}"
-            smaller = self._known(unit) or self._run(unit, curve, attack, doing, smaller)
+            smaller = self._known(unit) or self._run(unit, curve, attack, f"{curve.label} {attack.budget:.4g}", smaller)
+
+    def _fall(self, curve: Curve, shard: int) -> None:
+        """From the largest budget to the smallest, each with what the last one found, which is not stored."""
+        units = [self.evaluation.attack_unit(curve, step, shard) for step in range(len(curve.budgets))]
+        missing = [step for step, unit in enumerate(units) if unit.id not in self.committed]
+        if not missing:
+            return
+        examples = _examples(units[0])
+
+        def tell(step: int, share: float) -> None:
+            doing = f"{curve.label} {curve.budgets[step]:.4g}, images {examples[0]} to {examples[-1]}"
+            self.progress(Progress(doing, self.done + share * len(missing), self.total))
+
+        outcomes, seconds = fall(self.evaluation, curve, examples, self._shown(examples), self.batch_size, tell)
+        for step in missing:
+            self._commit(units[step], outcomes[step], seconds[step])
 
     def _search(self, curve: Curve, shard: int) -> None:
         """Once for the smallest change; then the budgets are read off."""
@@ -190,19 +200,20 @@ class _Run:
         found = self._known(unit) or self._run(unit, curve, curve.attack, curve.label, None)
         rows = slice(unit.fields["first"], unit.fields["last"] + 1)
         with torch.no_grad():
-            margins = Margin()(self.evaluation.logits[rows], self.evaluation.targets[rows]).cpu().numpy()
+            margin = Undetected() if self.evaluation.victim.guarded else Margin()
+            margins = margin(self.evaluation.logits[rows], self.evaluation.targets[rows]).cpu().numpy()
         for step, budget in enumerate(curve.budgets):
             unit = self.evaluation.attack_unit(curve, step, shard)
             if unit.id in self.committed:
                 continue
             columns = read_off(found.columns, budget, margins)
             within = columns["example"][columns["status"] == str(Status.SUCCESS)]
-            self._commit(unit, _Outcome(columns, panels_within(found.panels, within)), time.monotonic())
+            self._commit(unit, Outcome(columns, panels_within(found.panels, within)), seconds=0.0)
 
-    def _known(self, unit: Unit) -> _Outcome | None:
+    def _known(self, unit: Unit) -> Outcome | None:
         if unit.id not in self.committed:
             return None
-        return _Outcome(self.committed[unit.id], self.store.artifacts(unit.id))
+        return Outcome(self.committed[unit.id], self.store.artifacts(unit.id))
 
     def _run(
         self,
@@ -210,48 +221,49 @@ class _Run:
         curve: Curve,
         attack: BudgetedAttack | MinimumNormAttack,
         doing: str,
-        smaller: _Outcome | None,
-    ) -> _Outcome:
+        smaller: Outcome | None,
+    ) -> Outcome:
         started = time.monotonic()
-        evaluation = self.evaluation
-        first, last = unit.fields["first"], unit.fields["last"]
-        doing = f"{doing}, images {first} to {last}"
+        evaluation, examples = self.evaluation, _examples(unit)
+        doing = f"{doing}, images {examples[0]} to {examples[-1]}"
         self.progress(Progress(doing, self.done, self.total))
-        examples = np.arange(first, last + 1)
-        columns = blank_rows(evaluation.data, examples) if smaller is None else smaller.columns
-        columns = {name: values.copy() for name, values in columns.items()}
-        panels: Panels = {} if smaller is None else smaller.panels
-        wanted = panel_examples(self.labels[examples], self.correct[examples], first)
-        rows = examples if smaller is None else examples[columns["status"] == str(Status.FAILED)]
+        outcome = Outcome.blank(evaluation.data, examples) if smaller is None else smaller
+        rows = examples if smaller is None else smaller.examples(Status.FAILED)
         for start in range(0, len(rows), self.batch_size):
             batch = rows[start : start + self.batch_size]
             ids = torch.from_numpy(batch).to(evaluation.device)
             images, targets, logits = evaluation.images[ids], evaluation.targets[ids], evaluation.logits[ids]
             clean_forwards = 1 if smaller is None else 0
             result = curve.run(attack, evaluation.victim, images, targets, ids, logits, clean_forwards)
-            for name, values in rows_of(result, evaluation.data.class_names).items():
-                columns[name][batch - first] = values
-            panels = merge_panels(panels, draw_panels(attack, wanted, images, result, batch))
+            outcome = outcome.with_result(attack, batch, images, result, evaluation.data, self._shown(examples))
             share = (start + len(batch)) / len(rows)
             self.progress(Progress(doing, self.done + share, self.total))
-        outcome = _Outcome(columns, panels)
-        self._commit(unit, outcome, started)
+        self._commit(unit, outcome, time.monotonic() - started)
         return outcome
 
-    def _commit(self, unit: Unit, outcome: _Outcome, started: float) -> None:
+    def _shown(self, examples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which of these images are kept to be looked at."""
+        return panel_examples(self.labels[examples], self.correct[examples], int(examples[0]))
+
+    def _commit(self, unit: Unit, outcome: Outcome, seconds: float) -> None:
         columns = outcome.columns.items()
         texts = {name: values.tolist() if values.dtype == object else values for name, values in columns}
         artifacts = outcome.panels if outcome.panels and len(outcome.panels["examples"]) else None
-        self.store.commit(unit, texts, artifacts, self._facts(started))
+        self.store.commit(unit, texts, artifacts, self._facts(seconds))
         self.done += 1
 
-    def _facts(self, started: float) -> dict[str, Any]:
+    def _facts(self, seconds: float) -> dict[str, Any]:
         return {
-            "seconds": round(time.monotonic() - started, 3),
+            "seconds": round(seconds, 3),
             "batch_size": self.batch_size,
             "threads": torch.get_num_threads(),
             "versions": dict(self.store.plan["versions"]),
         }
+
+
+def _examples(unit: Unit) -> NDArray[np.int64]:
+    """Numbers of the images of a unit."""
+    return np.arange(unit.fields["first"], unit.fields["last"] + 1)
 
 
 def _committed_rows(store: Store, kind: str) -> dict[str, Columns]:

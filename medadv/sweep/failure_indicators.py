@@ -2,8 +2,8 @@
 
 Pintor et al., "Indicators of attack failure: debugging and improving optimization of adversarial examples" (2022), and
 those of its first version (2021). Looked at in the images that withstand, at the margin rather than at the loss, whose
-size says little where a model is sure. Not here: whether the attack transfers, for which another model must be given;
-that an attack without limit fails, which is C15.
+size says little where a model is sure. Of attacks that are made on another model: whether what fools that model fools
+this one. Not here: that an attack without limit fails, which is C15.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from medadv.attacks import Draw
 from medadv.objectives import Margin
 from medadv.sweep.sample import TOLERANCE, Finding, Probe, Sample, joined, judged
 from medadv.sweep.search_trace import Trace, trace
+from medadv.sweep.transfer import Transfer
 
 _WITHOUT_GRADIENT = 0.1  # of the gradients of an image
 _FEWEST_STEPS = 4  # that show whether an attack has come to an end
@@ -29,12 +30,17 @@ _UNSTABLE = 0.1  # of the margin of the clean image
 _DRAW_NUMBER = 2**35
 
 
-def failure_indicators(probes: Sequence[Probe], sample: Sample) -> Finding:
+def failure_indicators(
+    probes: Sequence[Probe], sample: Sample, transfers: Sequence[Transfer] = (), on_others_alone: bool = False
+) -> Finding:
     """C18: an attack must not fail in silence.
 
     Args:
         probes: the attacks, tried on the sample.
         sample: the images.
+        transfers: what became of the attacks that were made on another model.
+        on_others_alone: whether all attacks of the evaluation are: then nothing else shows what they could not bring
+            over. Beside attacks on the model itself it is told and decides nothing.
 
     Returns:
         Passed where each indicator is raised by at most 5 % of the sample.
@@ -57,7 +63,11 @@ def failure_indicators(probes: Sequence[Probe], sample: Sample) -> Finding:
         told = ", ".join(f"{int(raised.sum())} {what}" for what, raised in counts.items())
         passed = passed and all(int(raised.sum()) <= TOLERANCE * len(sample) for raised in counts.values())
         parts.append(f"{each}: of the {len(rows)} images that withstand, {told}")
-    return judged(passed, joined(parts))
+    for made in transfers:
+        passed = passed and not (on_others_alone and made.lost > TOLERANCE * len(sample))
+        parts.append(str(made))
+    without = "" if transfers else " No surrogate was named, so that it was not asked whether attacks transfer."
+    return judged(passed, joined(parts) + without)
 
 
 def silent_success(way: Trace) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from medadv.attacks import Attack, Draw
+from medadv.models import Victim
+from medadv.models.bpda import stand_ins_in_place
 from medadv.objectives import Margin
+from medadv.sweep.black_box import BlackBox, stronger
 from medadv.sweep.forward_watch import ForwardWatch
 from medadv.sweep.plan import Curve
 from medadv.sweep.sample import Finding, Probe, Sample, joined, judged, percent
@@ -22,6 +25,9 @@ _IMAGES = 0.25  # of the sample may be an exception
 _ROUNDINGS = 100.0  # the least change of a margin that is more than rounding, in units of the last place of a logit
 # Beyond the restarts of any attack, so that no change is one of its random starts.
 _DRAW_NUMBER = 2**34
+
+Slope = Callable[[Sample, Tensor, int], Tensor]
+"""The gradient that is followed, [M, C, *S], at images of the sample on the way, and the number of the place."""
 
 
 def gradients(curves: Sequence[Curve], sample: Sample) -> Finding:
@@ -69,7 +75,9 @@ def gradient_sizes(attack: Attack, sample: Sample) -> Tensor:
     return torch.stack(sizes).amax(dim=0)
 
 
-def whole_defence(probes: Sequence[Probe], sample: Sample) -> Finding:
+def whole_defence(
+    probes: Sequence[Probe], sample: Sample, boxes: Sequence[Sequence[BlackBox]] | None = None
+) -> Finding:
     """C17: the gradient along a path from the clean image must add up to the change of the margin at its end.
 
     So it is for every model whose gradient is whole, by the fundamental theorem of line integrals. It is not where a
@@ -77,27 +85,50 @@ def whole_defence(probes: Sequence[Probe], sample: Sample) -> Finding:
     random, or changes faster than any step of an attack can follow. Paths are straight, in the image, towards random
     changes of the attack's kind and budget, so the attack's own perturbation plays no part (ours).
 
+    A gradient may be another one on purpose: that of a stand-in (`medadv.models.BPDA`), or of other draws than those by
+    which a `medadv.models.RandomisedVictim` is judged. The rule then holds for the model with its stand-ins in place
+    and with its fixed draws, so that nothing else is hidden. What the attack follows is compared with what the model
+    does, too; where they differ, that is no fault unless something without gradients finds more than the attack.
+
     Args:
         probes: the attacks.
         sample: the images.
+        boxes: what was found without gradients of the model, for each of the attacks; None: nothing was tried.
 
     Returns:
         Passed where the gradient leaves at most 30 % of the change unexplained, in 75 % of the images.
     """
     parts = []
     passed = True
-    for each in probes:
-        account = next(account for account in _accounts(each, sample) if account.good or account.last)
-        if account.images == 0:
+    module = sample.victim.module
+    for each, found in zip(probes, boxes or [[]] * len(probes), strict=True):
+        with stand_ins_in_place(module) as stand_ins:
+            whole = _decisive(each, sample, _of_the_judge)
+        if whole.images == 0:
             parts.append(f"{each}: random changes move the answer by no more than rounding")
             continue
-        passed = passed and account.good
-        parts.append(
-            f"{each}: along random changes of this budget the gradient leaves {percent(account.median)} (median) of "
-            f"the change of the margin unexplained, and more than {percent(_UNEXPLAINED)} in {account.exceptions} of "
-            f"{account.images} images"
-        )
+        passed = passed and whole.good
+        where = ", where stand-ins take the place of what they stand for" if stand_ins else ""
+        parts.append(f"{each}: along random changes of this budget the gradient leaves {whole}{where}")
+        if stand_ins or sample.victim.randomised:
+            followed = _decisive(each, sample, _of_the_attack(_samples(each, sample)))
+            beaten = stronger(each, found, sample)
+            passed = passed and (followed.good or not beaten)
+            parts.append(f"{_what_it_follows(each, sample)} leaves {followed}{'' if followed.good else _told(beaten)}")
     return judged(passed, joined(parts) + ("" if passed else _what_hides(sample)))
+
+
+def _decisive(each: Probe, sample: Sample, slope: Slope) -> _Account:
+    return next(account for account in _accounts(each, sample, slope) if account.good or account.last)
+
+
+def _what_it_follows(each: Probe, sample: Sample) -> str:
+    draws = f" in {_samples(each, sample)} draws other than those of the judge" if sample.victim.randomised else ""
+    return f"compared with the model as it is judged, the gradient that the attack follows{draws}"
+
+
+def _told(beaten: bool) -> str:
+    return f", and what was tried without it breaks {'images' if beaten else 'none of the images'} that withstand"
 
 
 @dataclass(frozen=True)
@@ -113,8 +144,14 @@ class _Account:
     def good(self) -> bool:
         return self.exceptions <= _IMAGES * self.images
 
+    def __str__(self) -> str:
+        return (
+            f"{percent(self.median)} (median) of the change of the margin unexplained, and more than "
+            f"{percent(_UNEXPLAINED)} in {self.exceptions} of {self.images} images"
+        )
 
-def _accounts(each: Probe, sample: Sample) -> Iterator[_Account]:
+
+def _accounts(each: Probe, sample: Sample, slope: Slope) -> Iterator[_Account]:
     bounds, perturbation = sample.victim.bounds, each.attack.perturbation
     ends = []
     for number in range(_CHANGES):
@@ -123,7 +160,7 @@ def _accounts(each: Probe, sample: Sample) -> Iterator[_Account]:
             perturbation.apply(sample.images, perturbation.random(sample.images, draw, bounds), bounds).detach()
         )
     for intervals in _INTERVALS:
-        pairs = [_followed(sample, end, intervals) for end in ends]
+        pairs = [_followed(sample, end, intervals, slope) for end in ends]
         actual, predicted = (torch.stack(values) for values in zip(*pairs, strict=True))
         yield _account(actual, predicted, _rounding(sample), last=intervals == _INTERVALS[-1])
 
@@ -142,24 +179,54 @@ def _rounding(sample: Sample) -> float:
     return max(_ROUNDINGS * unit * float(sample.logits.abs().max()), torch.finfo(torch.float32).tiny)
 
 
-def _followed(sample: Sample, end: Tensor, intervals: int) -> tuple[Tensor, Tensor]:
+def _followed(sample: Sample, end: Tensor, intervals: int, slope: Slope) -> tuple[Tensor, Tensor]:
     """Change of the margin [M] from the clean images to `end`, as it is and as the gradient adds up on the way."""
-    shares = [number / intervals for number in range(intervals + 1)]
-    nodes = [_margin_and_gradient(sample, torch.lerp(sample.images, end, share)) for share in shares]
+    places = [torch.lerp(sample.images, end, number / intervals) for number in range(intervals + 1)]
     path = (end - sample.images).double().flatten(1)
-    slopes = [(gradient.double().flatten(1) * path).sum(dim=1) for _, gradient in nodes]
+    slopes = [
+        (slope(sample, place, number).double().flatten(1) * path).sum(dim=1) for number, place in enumerate(places)
+    ]
     predicted = torch.stack([(before + after) / 2 for before, after in pairwise(slopes)]).mean(dim=0)
-    return nodes[-1][0].double() - nodes[0][0].double(), predicted
+    with torch.no_grad():
+        before, after = (Margin()(sample.victim(place), sample.targets).double() for place in (places[0], places[-1]))
+    return after - before, predicted
 
 
-def _margin_and_gradient(sample: Sample, images: Tensor) -> tuple[Tensor, Tensor]:
+def _of_the_judge(sample: Sample, images: Tensor, place: int) -> Tensor:
+    """The gradient of the margin as the victim is judged."""
+    return _gradient(sample.victim, sample, images)
+
+
+def _samples(each: Probe, sample: Sample) -> int:
+    """How many draws of a random model an attack averages its gradients over."""
+    return each.attack.gradient.samples if sample.victim.randomised else 1
+
+
+def _of_the_attack(samples: int) -> Slope:
+    """The gradient of the margin in so many draws, which are not those by which the victim is judged."""
+
+    def slope(sample: Sample, images: Tensor, place: int) -> Tensor:
+        draws = [sample.victim.fresh(_DRAW_NUMBER, place, number) for number in range(samples)]
+        return torch.stack([_gradient(victim, sample, images) for victim in draws]).mean(dim=0)
+
+    return slope
+
+
+def _gradient(victim: Victim, sample: Sample, images: Tensor) -> Tensor:
     images = images.detach().requires_grad_()
     with torch.enable_grad():
-        margin = Margin()(sample.victim(images), sample.targets)
+        margin = _margin(sample, victim(images))
         if not margin.requires_grad:
-            return margin, torch.zeros_like(images)
+            return torch.zeros_like(images)
         (gradient,) = torch.autograd.grad(margin.sum(), images, allow_unused=True)
-    return margin.detach(), torch.zeros_like(images) if gradient is None else gradient
+    return torch.zeros_like(images) if gradient is None else gradient
+
+
+def _margin(sample: Sample, logits: Tensor) -> Tensor:
+    """The margin; of a guarded victim that of its classes less the detector's excess, so that both are looked at."""
+    if not sample.victim.guarded:
+        return Margin()(logits, sample.targets)
+    return Margin()(logits[:, :-1], sample.targets) - logits[:, -1]
 
 
 def _what_hides(sample: Sample) -> str:

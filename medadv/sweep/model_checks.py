@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from medadv.attacks import PGD
+from medadv.attacks import PGD, Gradient
+from medadv.models import RandomisedVictim
 from medadv.sweep.forward_watch import ForwardWatch
 from medadv.sweep.plan import Curve
 from medadv.sweep.sample import Finding, Sample, judged, percent
@@ -17,6 +18,7 @@ _SIMPLEX_TOLERANCE = 1e-5
 _REPEATS = 5
 _REPEAT_TOLERANCE = 1e-4
 _STEPS_WITHOUT_LIMIT = 40
+_STEPS_PAST_A_DETECTOR = 200  # as what it lets pass is narrow
 _LEFT_WITHOUT_LIMIT = 0.05
 
 
@@ -41,6 +43,8 @@ def logits(values: Tensor) -> Finding:
 def deterministic(sample: Sample) -> Finding:
     """C2: several passes of the same images give the same classes, and logits that differ by rounding at most.
 
+    A `medadv.models.RandomisedVictim` must, too: it is judged by fixed draws. How many answers hang on them is told.
+
     Args:
         sample: the images.
 
@@ -55,9 +59,21 @@ def deterministic(sample: Sample) -> Finding:
     moved = int((classes != classes[0]).any(dim=0).sum())
     sentence = (
         f"In {_REPEATS} passes of {len(sample)} images {moved} changed their class, and the logits differed by "
-        f"{difference:.2g} of their range at most."
+        f"{difference:.2g} of their range at most.{_other_draws(sample, classes[0])}"
     )
     return judged(moved == 0 and difference < _REPEAT_TOLERANCE, sentence)
+
+
+def _other_draws(sample: Sample, classes: Tensor) -> str:
+    victim = sample.victim
+    if not isinstance(victim, RandomisedVictim):
+        return ""
+    with torch.no_grad():
+        others = victim.redrawn(victim.seed ^ 1)(sample.images).argmax(dim=1)
+    return (
+        f" The model draws random numbers and is judged by the mean of {victim.draws} fixed draws; by as many others "
+        f"{int((others != classes).sum())} images have another class."
+    )
 
 
 def does_not_optimise(sample: Sample) -> Finding:
@@ -94,8 +110,9 @@ def without_limit(curves: Sequence[Curve], sample: Sample) -> Finding:
         Passed where at most 5 % of the images are still right.
     """
     given = curves[0].gradient_attacks[-1]
-    steps = max(given.steps, _STEPS_WITHOUT_LIMIT)
-    attack = replace(PGD(eps=1.0, steps=steps, seed=sample.seed), objective=given.objective)
+    steps = max(given.steps, _STEPS_PAST_A_DETECTOR if sample.victim.guarded else _STEPS_WITHOUT_LIMIT)
+    draws = Gradient(samples=given.gradient.samples if sample.victim.randomised else 1)
+    attack = replace(PGD(eps=1.0, steps=steps, seed=sample.seed), objective=given.objective, gradient=draws)
     left = int(sample.attack(attack).robust.sum())
     sentence = (
         f"pgd over the full range of intensities, {steps} steps: {left} of {len(sample)} images are still right "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from medadv.objectives import DLR, Margin, Objective, TargetedDLR
+from medadv.objectives import DLR, Margin, Objective, TargetedDLR, Undetected
 from medadv.objectives.objective import goals_of
 from medadv.sweep.plan import Curve
 from medadv.sweep.sample import Finding, Sample, joined, judged
@@ -33,16 +34,23 @@ def suits_the_classes(curves: Sequence[Curve], sample: Sample) -> Finding:
     parts = []
     passed = True
     for curve in curves:
-        objective = curve.gradient_attacks[-1].objective
-        led = int(_leads_to_a_wrong_answer(objective, sample).sum())
-        narrow = _one_of_several(objective, sample)
-        passed = passed and led == len(sample) and not narrow
+        objective, part = _of_the_classes(curve.gradient_attacks[-1].objective, sample)
+        led = int(_leads_to_a_wrong_answer(objective, part).sum())
+        narrow = _one_of_several(objective, part)
+        passed = passed and led == len(part) and not narrow
         parts.append(
-            f"{curve.label}: {type(objective).__name__} leads to a wrong answer in {led} of {len(sample)} "
-            f"images, with {_outputs(sample)}{', but counts only one goal as a success' if narrow else ''}"
-            f"{_stand_in(objective, sample)}"
+            f"{curve.label}: {type(objective).__name__} leads to a wrong answer in {led} of {len(part)} "
+            f"images, with {_outputs(part)}{', but counts only one goal as a success' if narrow else ''}"
+            f"{_stand_in(objective, part)}"
         )
     return judged(passed, joined(parts))
+
+
+def _of_the_classes(objective: Objective, sample: Sample) -> tuple[Objective, Sample]:
+    """Without the detector of a guarded victim, whose last logit no class has."""
+    if not isinstance(objective, Undetected):
+        return objective, sample
+    return objective.objective, replace(sample, logits=sample.logits[:, :-1])
 
 
 def _leads_to_a_wrong_answer(objective: Objective, sample: Sample) -> Tensor:

@@ -100,6 +100,20 @@ def panels_within(panels: Panels, examples: NDArray[np.int64]) -> Panels:
     }
 
 
+def panels_of(panels: Panels, examples: NDArray[np.int64]) -> Panels:
+    """The panels of some examples.
+
+    Args:
+        panels: of all wanted examples; may be empty.
+        examples: which of them, in any order; others may be among them.
+
+    Returns:
+        Panels of those that are in both.
+    """
+    kept = np.isin(panels["examples"], examples) if panels else None
+    return {name: values[kept] for name, values in panels.items()}
+
+
 def _most_changed(change: Tensor) -> Tensor:
     """Along the first axis of each volume, the slice that changed most in all, int64 [P]; -1 of images."""
     if change.ndim == 4:
@@ -122,13 +136,13 @@ def merge_panels(old: Panels, new: Panels) -> Panels:
 
     Args:
         old: panels; may be empty.
-        new: panels of some examples.
+        new: panels of some examples; may be empty.
 
     Returns:
         Panels with rising numbers.
     """
-    if not old:
-        return new
+    if not old or not new:
+        return old or new
     kept = ~np.isin(old["examples"], new["examples"])
     joined = {name: np.concatenate([old[name][kept], new[name]]) for name in old}
     order = np.argsort(joined["examples"])

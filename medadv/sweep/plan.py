@@ -1,4 +1,4 @@
-"""What an evaluation is: a model, images, and attacks with rising budgets; and its plan, cut into units."""
+"""What an evaluation is: a model, images, and attacks with their budgets; and its plan, cut into units."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ class Evaluation:
         source: how the model was named, such as "package.module:function".
         data: the images, with the bounds of the victim; they stay in the memory of the host.
         path: how the images were named.
-        curves: attacks with rising budgets, no label twice.
+        curves: attacks with their budgets, no label twice.
         seed: of all random starts and draws, 0 to 2^64 - 1; replaces the seeds of the attacks.
+        falling: run the budgets of an attack that can from the largest to the smallest, each image until it withstands;
+            else from the smallest to the largest, each image until it breaks.
         shard_size: images per unit, at least 1.
         batch_size: clean images shown to the model at once, at least 1.
 
@@ -49,11 +51,13 @@ class Evaluation:
     path: str
     curves: tuple[Curve, ...]
     seed: int = 0
+    falling: bool = True
     shard_size: int = 64
     batch_size: int = 64
 
     def __post_init__(self) -> None:
         _arguments.whole(self.seed, "seed", at_least=0, below=2**64)
+        _arguments.flag(self.falling, "falling")
         _arguments.whole(self.shard_size, "shard_size", at_least=1)
         _arguments.whole(self.batch_size, "batch_size", at_least=1)
         if self.data.bounds != self.victim.bounds:
@@ -69,6 +73,25 @@ class Evaluation:
     def gradient_curves(self) -> tuple[Curve, ...]:
         """The curves of attacks that follow gradients of the model itself within a budget."""
         return tuple(curve for curve in self.curves if curve.gradient_attacks)
+
+    @property
+    def transfer_curves(self) -> tuple[Curve, ...]:
+        """The curves of attacks that are made on another model."""
+        return tuple(curve for curve in self.curves if curve.surrogate is not None)
+
+    def kind_of(self, curve: Curve) -> str:
+        """How the budgets of an attack are run.
+
+        Args:
+            curve: one of `curves`.
+
+        Returns:
+            "falling" or "rising"; "read off" where the attack looks for the smallest change. Where there is a detector
+            budgets rise, as it notices a large change more easily.
+        """
+        if curve.finds_smallest:
+            return "read off"
+        return "falling" if self.falling and curve.can_fall and not self.victim.guarded else "rising"
 
     @cached_property
     def device(self) -> torch.device:
@@ -112,14 +135,18 @@ class Evaluation:
             shard: index of the shard.
 
         Returns:
-            The unit. The smaller budgets are among its fields, because an image that they break keeps that result.
+            The unit. What else its rows depend on is among its fields: the smaller budgets, because an image that they
+            break keeps that result, and the larger ones where budgets fall.
         """
-        budget = curve.budgets[step]
-        if curve.finds_smallest:
-            read_off = {"budget": budget, "smaller_budgets": [], "search": self.search_unit(curve, shard).id}
-            return Unit("attack", {**self._shard(shard), **curve.described(curve.attack), **read_off})
-        rising = {"budget": budget, "smaller_budgets": list(curve.budgets[:step])}
-        return Unit("attack", {**self._shard(shard), **curve.described(curve.attacks[step]), **rising})
+        kind = self.kind_of(curve)
+        attack = curve.attack if curve.finds_smallest else curve.attacks[step]
+        fields = {**self._shard(shard), **curve.described(attack), "budget": curve.budgets[step], "curve": kind}
+        if kind == "read off":
+            return Unit("attack", {**fields, "smaller_budgets": [], "search": self.search_unit(curve, shard).id})
+        fields["smaller_budgets"] = list(curve.budgets[:step])
+        if kind == "falling":
+            fields["larger_budgets"] = list(curve.budgets[step + 1 :])
+        return Unit("attack", fields)
 
     def search_unit(self, curve: Curve, shard: int) -> Unit:
         """The unit of one attack that looks for the smallest change, and one shard; its budgets are read off later.
@@ -152,7 +179,7 @@ class Evaluation:
         return {
             "medadv": medadv.__version__,
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "model": {"source": self.source, "sha256": self.model_sha256, "task": self.victim.task.name},
+            "model": {"source": self.source, "sha256": self.model_sha256, **self._victim},
             "data": {
                 "path": self.path,
                 "sha256": self.data.sha256,
@@ -175,6 +202,7 @@ class Evaluation:
                 "name": curve.label,
                 "configuration": _without(curve.described(curve.attack)["configuration"], curve.budget_field),
                 "budgets": list(curve.budgets),
+                "curve": self.kind_of(curve),
             }
             for curve in self.curves
         ]
@@ -184,14 +212,17 @@ class Evaluation:
         return {**self._identity, "shard": shard, "first": first, "last": last}
 
     @cached_property
+    def _victim(self) -> dict[str, Any]:
+        """What decides the answers beside the weights, and the number that stands for "rejected" among them."""
+        configuration = self.victim.configuration()
+        return {**configuration, "rejection": self.logits.shape[1] - 1} if self.victim.guarded else configuration
+
+    @cached_property
     def _identity(self) -> dict[str, Any]:
         return {
             "model": self.source,
             "model_sha256": self.model_sha256,
-            "task": self.victim.task.name,
-            "bounds": list(self.victim.bounds),
-            "mean": _plain(self.victim.mean),
-            "std": _plain(self.victim.std),
+            "victim": self._victim,
             "data_sha256": self.data.sha256,
             "seed": self.seed,
             "version": medadv.__version__,
@@ -245,10 +276,6 @@ def versions(device: torch.device) -> dict[str, str]:
 
 def _lists(pairs: list[tuple[int, int]]) -> list[list[int]]:
     return [list(pair) for pair in pairs]
-
-
-def _plain(values: tuple[float, ...] | None) -> list[float] | None:
-    return None if values is None else list(values)
 
 
 def _without(values: dict[str, Any], name: str | None) -> dict[str, Any]:

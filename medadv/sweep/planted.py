@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from medadv.models import Victim
+from medadv.sweep.wrapped_victim import WrappedVictim
 
 
-class PlantedVictim(Victim):
+class PlantedVictim(WrappedVictim):
     """A victim whose answers turn wrong where the margin of its images reaches a threshold of their own, not 0.
 
     The margin is `medadv.objectives.Margin`, above 0 where an answer is wrong; here it is that of the victim less the
@@ -30,8 +31,7 @@ class PlantedVictim(Victim):
     """
 
     def __init__(self, victim: Victim, targets: Tensor, thresholds: Tensor) -> None:
-        self.__dict__.update(victim.__dict__)  # bounds, task, module: all but its answer
-        self._victim = victim
+        super().__init__(victim)
         self._targets = targets
         self._thresholds = thresholds.unsqueeze(1)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
 from medadv.metrics import wilson
 from medadv.models import model_sha256
 from medadv.sweep.plan import Evaluation
-from medadv.sweep.sample import Finding, budget_text, joined, judged, percent
+from medadv.sweep.sample import TOLERANCE, Finding, budget_text, joined, judged, percent
 from medadv.sweep.store import Store
+from medadv.sweep.taken_for_granted import Granted
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,23 @@ def read_points(store: Store) -> list[Point]:
     return [Point(str(attack), float(budget), *map(int, counts)) for attack, budget, *counts in rows]
 
 
-def falling(store: Store, may_break_none: Collection[str] = ()) -> Finding:
+def falling(
+    store: Store, may_break_none: Collection[str] = (), granted: Sequence[Granted] = (), images: int = 0
+) -> Finding:
     """C8: no image that a budget breaks withstands a larger one, and the largest budget breaks some.
+
+    Where budgets fall, the first is taken for granted of what was not attacked, and tried on the sample.
 
     Args:
         store: with committed attacks.
         may_break_none: attacks from which nothing can be told if they break none, as they do not see the model's
             gradients, or look for the smallest change and not for one within the budget.
+        granted: what was tried of each attack whose budgets fall.
+        images: of the sample on which it was tried.
 
     Returns:
-        Passed where both hold for every other attack, and the first for all.
+        Passed where both hold for every other attack, and the first for all: for what was taken for granted, with
+        exceptions in at most 5 % of the sample.
     """
     recovered = int(
         store.query(
@@ -78,7 +86,9 @@ def falling(store: Store, may_break_none: Collection[str] = ()) -> Finding:
         values = ", ".join(f"{percent(point.robust / point.images)} at {budget_text(point.budget)}" for point in points)
         parts.append(f"{name}: {percent(points[0].correct / points[0].images)} without attack, {values}")
     parts.append(f"{recovered} images withstand a larger budget than one that broke them")
-    return judged(recovered == 0 and fallen, joined(parts))
+    parts += [str(each) for each in granted]
+    held = all(each.broken <= TOLERANCE * images for each in granted)
+    return judged(recovered == 0 and fallen and held, joined(parts))
 
 
 def worst_case(store: Store) -> Finding:

@@ -14,6 +14,7 @@ Columns = dict[str, NDArray[Any]]
 """One array per column, one row per image; texts as objects."""
 
 NO_FINDING = "No Finding"
+REJECTED = "rejected"
 
 
 def blank_rows(data: ImageSet, examples: NDArray[np.int64]) -> Columns:
@@ -96,7 +97,7 @@ def as_column(answers: NDArray[np.int64], class_names: tuple[str, ...]) -> NDArr
     """Labels or predictions as a column: class numbers as they are, findings as a text.
 
     Args:
-        answers: [M] class numbers, or [M, K] of 0 and 1.
+        answers: [M] class numbers, or [M, K] of 0 and 1; a last column K + 1 is 1 where a detector rejects the image.
         class_names: K names.
 
     Returns:
@@ -104,8 +105,16 @@ def as_column(answers: NDArray[np.int64], class_names: tuple[str, ...]) -> NDArr
 
     >>> as_column(np.array([[1, 0, 1], [0, 0, 0]]), ("Effusion", "Mass", "Nodule")).tolist()
     ['Effusion|Nodule', 'No Finding']
+    >>> as_column(np.array([[1, 0, 1]]), ("Effusion", "Mass")).tolist()
+    ['rejected']
     """
     if answers.ndim == 1:
         return answers
-    texts = ["|".join(name for name, there in zip(class_names, row, strict=True) if there) for row in answers]
-    return np.array([text or NO_FINDING for text in texts], dtype=object)
+    return np.array([_findings(row, class_names) for row in answers.tolist()], dtype=object)
+
+
+def _findings(row: list[int], names: tuple[str, ...]) -> str:
+    found, rejected = row[: len(names)], row[len(names) :]
+    if any(rejected):
+        return REJECTED
+    return "|".join(name for name, there in zip(names, found, strict=True) if there) or NO_FINDING

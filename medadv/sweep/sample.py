@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from medadv.attacks import Attack, Result
+from medadv.attacks import Attack, BudgetedAttack, Result
 from medadv.models import Victim
 
 TOLERANCE = 0.05  # of a sample
@@ -49,7 +49,7 @@ class Sample:
         chosen = {name: getattr(self, name)[rows] for name in ("images", "targets", "ids", "logits")}
         return replace(self, **chosen)
 
-    def attack(self, attack: Attack, rows: Tensor | None = None) -> Result:
+    def attack(self, attack: BudgetedAttack, rows: Tensor | None = None) -> Result:
         """What an attack does to the sample.
 
         Args:
@@ -84,10 +84,13 @@ class Probe:
     Args:
         attack: with that budget.
         result: on the sample.
+        granted: rows of the sample, int64, that the stored results take to withstand this budget because they withstood
+            a larger one, see `medadv.sweep.taken_for_granted`; None where every image was attacked at it.
     """
 
     attack: Attack
     result: Result
+    granted: Tensor | None = None
 
     @property
     def survivors(self) -> Tensor:
@@ -130,7 +133,7 @@ def joined(parts: Sequence[str]) -> str:
     return "; ".join(parts) + "."
 
 
-def describe(attack: Attack) -> str:
+def describe(attack: BudgetedAttack) -> str:
     """An attack with its budget, for a sentence.
 
     >>> from medadv.attacks import PGD

@@ -12,6 +12,7 @@ from medadv.models import Victim
 from medadv.objectives import Margin, Objective, Situation
 from medadv.objectives.objective import goals_of, value_at
 from medadv.sweep.sample import Sample
+from medadv.sweep.wrapped_victim import WrappedVictim
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +51,11 @@ def trace(attack: Attack, sample: Sample, rows: Tensor) -> Trace:
     return Trace(torch.stack(margins), torch.stack(victim.gradients), result)
 
 
-class _WatchedVictim(Victim):
+class _WatchedVictim(WrappedVictim):
     """Notes the size of every gradient that reaches an image."""
 
     def __init__(self, victim: Victim) -> None:
-        self.__dict__.update(victim.__dict__)
-        self._victim = victim
+        super().__init__(victim)
         self.gradients: list[Tensor] = []
 
     def __call__(self, images: Tensor) -> Tensor:

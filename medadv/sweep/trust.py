@@ -25,10 +25,12 @@ from medadv.sweep import (
     objective_checks,
     result_checks,
 )
-from medadv.sweep.black_box import BlackBox, black_box
+from medadv.sweep.black_box import BlackBox, black_box, transfers
 from medadv.sweep.plan import Evaluation
 from medadv.sweep.sample import Finding, Probe, Sample, not_run
 from medadv.sweep.store import Store
+from medadv.sweep.taken_for_granted import Granted, tried_after_all
+from medadv.sweep.transfer import transfer_of
 
 SAMPLE = 32  # images
 
@@ -96,10 +98,9 @@ def run_checks(
 
 
 def _jobs(evaluation: Evaluation, store: Store, sample: Sample | None) -> dict[str, Callable[[], Finding]]:
-    others = {curve.label for curve in evaluation.curves} - {curve.label for curve in evaluation.gradient_curves}
     jobs: dict[str, Callable[[], Finding]] = {
         "C1": lambda: model_checks.logits(evaluation.logits),
-        "C8": lambda: result_checks.falling(store, others),
+        "C8": lambda: result_checks.falling(store, _others(evaluation)),
         "C10": lambda: result_checks.worst_case(store),
         "C11": lambda: result_checks.clean_accuracy(store),
         "C19": lambda: result_checks.provenance(evaluation, store),
@@ -121,11 +122,32 @@ class _OnTheSample:
 
     @cached_property
     def probes(self) -> list[Probe]:
-        return [attack_checks.probe(curve, self.store, self.sample) for curve in self.evaluation.gradient_curves]
+        return [
+            attack_checks.probe(curve, self.store, self.sample, self.evaluation.kind_of(curve) == "falling")
+            for curve in self.evaluation.gradient_curves
+        ]
 
     @cached_property
     def black_boxes(self) -> list[BlackBox]:
         return [black_box(each, self.sample) for each in self.probes]
+
+    @cached_property
+    def transferred(self) -> list[list[BlackBox]] | None:
+        """What attacks on surrogates do to each probe; None where no surrogate was named."""
+        curves = self.evaluation.transfer_curves
+        return [transfers(each, curves, self.sample) for each in self.probes] if curves else None
+
+    @cached_property
+    def without_gradients(self) -> list[list[BlackBox]]:
+        return [
+            [box, *others]
+            for box, others in zip(self.black_boxes, self.transferred or [[]] * len(self.probes), strict=True)
+        ]
+
+    @cached_property
+    def granted(self) -> list[Granted]:
+        fallen = [curve for curve in self.evaluation.curves if self.evaluation.kind_of(curve) == "falling"]
+        return [tried_after_all(curve, self.store, self.sample) for curve in fallen]
 
     def jobs(self) -> dict[str, Callable[[], Finding]]:
         evaluation, store, sample = self.evaluation, self.store, self.sample
@@ -133,23 +155,38 @@ class _OnTheSample:
         without_gradients = {
             "C2": lambda: model_checks.deterministic(sample),
             "C4": lambda: model_checks.does_not_optimise(sample),
+            "C8": lambda: result_checks.falling(store, _others(evaluation), self.granted, len(sample)),
             "C12": lambda: attack_checks.within_budget(self.probes, evaluation, store, sample),
         }
         if not curves:
-            return without_gradients
+            transfer = {"C18": self.failures} if evaluation.transfer_curves else {}
+            return without_gradients | transfer
         return without_gradients | {
             "C3": lambda: gradient_checks.gradients(curves, sample),
             "C5": lambda: objective_checks.suits_the_classes(curves, sample),
-            "C6": lambda: black_box_checks.no_black_box_stronger(self.probes, self.black_boxes, sample),
+            "C6": lambda: black_box_checks.no_black_box_stronger(
+                self.probes, self.black_boxes, sample, self.transferred
+            ),
             "C7": lambda: attack_checks.single_step(self.probes, sample),
             "C9": lambda: attack_checks.converged(self.probes, sample),
             "C13": lambda: attack_checks.verified_again(self.probes, sample),
             "C14": lambda: attack_checks.noise_floor(self.probes, sample),
             "C15": lambda: model_checks.without_limit(curves, sample),
             "C16": lambda: black_box_checks.planted_weakness(self.probes, self.black_boxes, sample),
-            "C17": lambda: gradient_checks.whole_defence(self.probes, sample),
-            "C18": lambda: failure_indicators.failure_indicators(self.probes, sample),
+            "C17": lambda: gradient_checks.whole_defence(self.probes, sample, self.without_gradients),
+            "C18": self.failures,
         }
+
+    def failures(self) -> Finding:
+        made = self.evaluation.transfer_curves
+        told = [transfer_of(curve, attack_checks.telling_step(curve, self.store), self.sample) for curve in made]
+        alone = len(made) == len(self.evaluation.curves)
+        return failure_indicators.failure_indicators(self.probes, self.sample, told, alone)
+
+
+def _others(evaluation: Evaluation) -> set[str]:
+    """Labels of the attacks that do not follow gradients of the model within a budget."""
+    return {curve.label for curve in evaluation.curves} - {curve.label for curve in evaluation.gradient_curves}
 
 
 def _sample(evaluation: Evaluation) -> Sample | None:

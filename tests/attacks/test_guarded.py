@@ -200,7 +200,7 @@ def test_objectives_that_ignore_the_detector_are_refused(attack):
 @pytest.mark.parametrize("attack", [DeepFool(), DDN(), FAB()])
 def test_attacks_on_the_boundary_of_a_classifier_are_refused(attack):
     _, guarded, x, y = setting(4)
-    with pytest.raises(ValueError, match="looks for the boundary of a classifier alone, got GuardedVictim"):
+    with pytest.raises(ValueError, match="looks at a classifier alone, got GuardedVictim"):
         attack(guarded, x, y)
 
 

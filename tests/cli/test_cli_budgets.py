@@ -2,6 +2,7 @@
 
 import pytest
 
+from medadv.attacks import Gradient
 from medadv.cli.attack_choice import parse_attacks
 from medadv.cli.budgets import default_budgets, parse_budgets
 from medadv.cli.errors import InputError
@@ -106,6 +107,14 @@ def test_attacks_are_built_with_their_own_options_first():
     assert square.queries == 9
     assert transferred.stop_early is False
     assert ddn.steps == 7
+
+
+def test_options_of_the_gradient_leave_the_others_as_the_attack_has_them():
+    (choice,) = parse_attacks(["vmi-fgsm:gradient.samples=3,gradient.translation=1/2,steps=2"])
+    attack = choice.build({})
+    assert attack.gradient == Gradient(neighbours=20, neighbourhood=1.5, samples=3, translation=0.5)
+    assert attack.steps == 2
+    assert parse_attacks(["vmi-fgsm"])[0].build({}).gradient == Gradient(neighbours=20, neighbourhood=1.5)
 
 
 @pytest.mark.parametrize(

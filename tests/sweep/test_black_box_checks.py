@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from medadv.attacks import APGD, PGD, BiasFieldAttack, Square, random_search
+from medadv.attacks import APGD, MIFGSM, PGD, BiasFieldAttack, Square, random_search, transfer
 from medadv.models import Victim
 from medadv.objectives import Margin
-from medadv.sweep.black_box import QUERIES, black_box
+from medadv.sweep.black_box import QUERIES, black_box, transfers
 from medadv.sweep.black_box_checks import no_black_box_stronger, planted_weakness
+from medadv.sweep.curve import Curve, Surrogate
 from medadv.sweep.planted import PlantedVictim
 from medadv.sweep.sample import Probe, Sample
 
@@ -92,7 +93,10 @@ def test_where_nothing_withstands_all_images_are_searched():
     box = black_box(probe, sample)
     assert len(box.rows) == len(sample)
     finding = no_black_box_stronger([probe], [box], sample)
-    assert (finding.outcome, finding.sentence) == ("passed", "pgd at 0.5: breaks all 16 images itself.")
+    assert finding.outcome == "passed"
+    assert finding.sentence == (
+        "pgd at 0.5: breaks all 16 images itself. No surrogate was named, so that no attack was made on another model."
+    )
     assert planted_weakness([probe], [box], sample).outcome == "passed"
 
 
@@ -105,6 +109,69 @@ def test_one_image_more_is_one_too_many():
     status[0] = 1
     found = replace(box, result=replace(box.result, status=status))
     assert no_black_box_stronger([probe], [found], sample).outcome == "failed"
+
+
+# Attacks on other models
+
+
+class Shifted(nn.Module):
+    """The network, or one that answers the opposite."""
+
+    def __init__(self, module, sign=1.0):
+        super().__init__()
+        self.module = module
+        self.sign = sign
+
+    def forward(self, images):
+        return self.sign * self.module(images)
+
+
+def test_what_an_attack_on_another_model_breaks_counts():
+    """An attack that does not move, beside its like on a surrogate that moves: the same network, honestly attacked."""
+    sample = sample_of()
+    lame = replace(PGD(0.06), step_size=1e-6, random_start=False)
+    probe = probed(lame, sample)
+    assert len(probe.broken) == 0
+    surrogate = Surrogate(sample.victim, "tests:twin")
+    curve = Curve(MIFGSM(steps=10, stop_early=False), (0.01, 0.2), "transfer-mi-fgsm", surrogate)
+    (box,) = transfers(probe, [curve], sample)
+    assert box.title == "mi-fgsm made on tests:twin"
+    assert torch.equal(box.rows, probe.survivors)
+    expected = transfer(
+        MIFGSM(0.06, steps=10, stop_early=False), sample.victim, sample.victim, sample.images, sample.targets
+    )
+    assert torch.equal(box.result.images, expected.images)
+    assert box.result.success.sum() > 2
+    assert int(box.result.backwards.sum()) == 0
+    found = [replace(box, title="Square", result=PGD(0.0).run(sample.victim, *given_to(sample)))]
+    assert no_black_box_stronger([probe], found, sample, [[]]).outcome == "passed"
+    finding = no_black_box_stronger([probe], found, sample, [[box]])
+    assert finding.outcome == "failed"
+    count = int(box.result.success.sum())
+    assert f"Square with 100 queries breaks 0, mi-fgsm made on tests:twin {count} of the 16 images" in finding.sentence
+    assert "No surrogate" not in finding.sentence
+
+
+def given_to(sample):
+    return sample.images, sample.targets, sample.ids, sample.logits
+
+
+def test_what_changes_something_else_is_replaced_by_the_attack_itself():
+    sample = sample_of()
+    surrogate = Surrogate(Victim(Shifted(sample.victim.module, -1.0).eval()), "tests:opposite")
+    curves = [
+        Curve(PGD(norm="l2"), (0.3,), "transfer-pgd:norm=l2", surrogate),
+        Curve(BiasFieldAttack(spacing=4), (1.2,), "transfer-bias-field", surrogate),
+    ]
+    probe = probed(PGD(0.02), sample)
+    boxes = transfers(probe, curves, sample)
+    assert [box.title for box in boxes] == ["pgd made on tests:opposite"]
+    fields = probed(BiasFieldAttack(1.1, spacing=4), sample)
+    assert [box.title for box in transfers(fields, curves, sample)] == ["bias-field made on tests:opposite"]
+    assert float(boxes[0].result.distance.max()) <= 0.02
+    # The opposite network gets every image wrong, so that nothing is made on it.
+    assert not boxes[0].result.success.any()
+    assert transfers(probed(PGD(0.5), sample), curves, sample) == []
 
 
 def test_nothing_to_plant_where_nothing_moves():

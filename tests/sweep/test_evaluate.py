@@ -33,8 +33,8 @@ def contents(store):
     return found
 
 
-def test_rows_are_those_of_the_budget_curve(job, tmp_path):
-    evaluation = job.evaluation()
+def test_rows_are_those_of_the_rising_budget_curve(job, tmp_path):
+    evaluation = job.evaluation(falling=False)
     store = evaluate(evaluation, tmp_path / "out")
     for curve in evaluation.curves:
         for shard, (first, last) in enumerate(evaluation.shards):
@@ -90,7 +90,7 @@ def test_the_plan_lists_what_was_done(job, tmp_path):
     assert plan["model"] == {
         "source": "tests:model",
         "sha256": model_sha256(evaluation.victim.module),
-        "task": "multiclass",
+        **evaluation.victim.configuration(),
     }
     assert plan["data"]["sha256"] == evaluation.data.sha256
     assert plan["data"]["shape"] == [1, 16, 16]
@@ -105,7 +105,7 @@ def test_the_plan_lists_what_was_done(job, tmp_path):
 
 
 def test_an_image_that_is_broken_is_not_shown_again(job, tmp_path):
-    evaluation = job.evaluation()
+    evaluation = job.evaluation(falling=False)
     store = evaluate(evaluation, tmp_path / "out")
     rows = store.query("SELECT attack, budget, example, status, forwards FROM rows JOIN units USING (unit)", "attack")
     broken = {}
@@ -147,6 +147,16 @@ def stopping(after, error):
             raise error
 
     return progress
+
+
+@pytest.mark.parametrize("after", [2, 20])
+def test_rising_budgets_interrupted_and_continued_give_the_same(job, tmp_path, after):
+    whole = contents(evaluate(job.evaluation(falling=False), tmp_path / "whole", batch_size=5))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(
+            job.evaluation(falling=False), tmp_path / "out", batch_size=5, progress=stopping(after, KeyboardInterrupt())
+        )
+    assert contents(evaluate(job.evaluation(falling=False), tmp_path / "out", batch_size=5, resume=True)) == whole
 
 
 @pytest.mark.parametrize("after", [1, 3, 12, 20, 36])
@@ -314,7 +324,7 @@ def test_a_model_that_is_always_wrong_is_told_so(job, tmp_path):
 
 
 def test_panels_follow_the_same_images_through_all_budgets(job, tmp_path):
-    evaluation = job.evaluation()
+    evaluation = job.evaluation(falling=False)
     store = evaluate(evaluation, tmp_path / "out")
     clean = evaluation.data.images
     for curve in evaluation.curves:

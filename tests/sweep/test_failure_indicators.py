@@ -12,6 +12,7 @@ from torch import nn
 from medadv.attacks import APGD, DIFGSM, PGD, SINIFGSM, VMIFGSM, BiasFieldAttack, StabilisedMedicalAttack
 from medadv.models import Victim
 from medadv.objectives import Margin
+from medadv.sweep.curve import Curve, Surrogate
 from medadv.sweep.failure_indicators import (
     break_point_angle,
     failure_indicators,
@@ -23,6 +24,7 @@ from medadv.sweep.failure_indicators import (
 )
 from medadv.sweep.sample import Probe, Sample
 from medadv.sweep.search_trace import trace
+from medadv.sweep.transfer import Transfer, transfer_of
 
 
 def way(*margins, gradients=None, success=None):
@@ -158,7 +160,37 @@ def test_nothing_withstands():
     sample = sample_of()
     attack = PGD(0.8)
     finding = failure_indicators([Probe(attack, sample.attack(attack))], sample)
-    assert (finding.outcome, finding.sentence) == ("passed", "pgd at 0.8: no image withstands.")
+    assert finding.outcome == "passed"
+    assert finding.sentence == (
+        "pgd at 0.8: no image withstands. No surrogate was named, so that it was not asked whether attacks transfer."
+    )
+
+
+# Attacks on other models
+
+
+def test_what_fools_the_other_model_alone_is_counted():
+    sample, other = sample_of(), sample_of(edge=nn.AvgPool2d(3, 1, 1))
+    curve = Curve(PGD(steps=10), (0.01, 0.2), "transfer-pgd", Surrogate(other.victim, "tests:other"))
+    # Only what the other model gets right is attacked on it.
+    rows = other.victim.correct(other.victim(sample.images), sample.targets)
+    assert rows.sum() > 0
+    found = PGD(0.2, steps=10)(other.victim, sample.images, sample.targets, sample.ids)
+    with torch.no_grad():
+        right = sample.victim(found.images).argmax(dim=1) == sample.targets
+    made = transfer_of(curve, 1, sample)
+    assert made == Transfer("pgd at 0.2", "tests:other", int(found.success.sum()), int((found.success & right).sum()))
+    assert made.fooled > 0
+    same = Curve(PGD(steps=10), (0.01, 0.2), "transfer-pgd", Surrogate(sample.victim, "tests:same"))
+    assert transfer_of(same, 1, sample).lost == 0
+
+
+@pytest.mark.parametrize(("lost", "alone", "outcome"), [(5, False, "passed"), (5, True, "failed"), (0, True, "passed")])
+def test_what_does_not_transfer_is_a_silent_failure_where_nothing_else_was_tried(lost, alone, outcome):
+    sample = sample_of()
+    finding = failure_indicators([], sample, [Transfer("pgd at 0.1", "tests:other", 9, lost)], alone)
+    assert finding.outcome == outcome
+    assert finding.sentence == f"pgd at 0.1 made on tests:other: {lost} of the 9 images that fool it do not transfer."
 
 
 class Wrapped(nn.Module):

@@ -6,7 +6,7 @@ from torch import nn
 
 from medadv.attacks import PGD, BiasFieldAttack
 from medadv.models import Victim
-from medadv.sweep.gradient_checks import _accounts, _followed, whole_defence
+from medadv.sweep.gradient_checks import _accounts, _followed, _of_the_judge, whole_defence
 from medadv.sweep.sample import Probe, Sample
 
 
@@ -35,7 +35,7 @@ def sample_of(module, count=12, **options):
 def test_the_trapezoidal_rule_is_exact_for_a_linear_gradient(intervals):
     sample = sample_of(Quadratic())
     end = sample.images.flip(0)
-    actual, predicted = _followed(sample, end, intervals)
+    actual, predicted = _followed(sample, end, intervals, _of_the_judge)
     torch.testing.assert_close(predicted, actual, rtol=1e-5, atol=1e-5)
     assert float(actual.abs().min()) > 1e-3
 
@@ -62,7 +62,7 @@ def test_what_is_hidden_is_what_is_left(seen, told):
 def test_a_rough_but_honest_model_passes_after_a_second_look():
     """Waves that two intervals cannot follow, and eight can."""
     sample = sample_of(Quadratic(lambda images: images + 0.06 * torch.sin(100 * images)))
-    first, second = _accounts(Probe(PGD(0.1), None), sample)
+    first, second = _accounts(Probe(PGD(0.1), None), sample, _of_the_judge)
     assert (first.images, first.exceptions, first.good, first.last) == (12, 12, False, False)
     assert (second.images, second.exceptions, second.good, second.last) == (12, 0, True, True)
     assert whole_defence([Probe(PGD(0.1), None)], sample).outcome == "passed"

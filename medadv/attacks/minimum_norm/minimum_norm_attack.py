@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -71,6 +72,8 @@ class MinimumNormGradientAttack(MinimumNormAttack):
             noise. For a model in half precision, 0.01 is above its noise.
     """
 
+    sees_detectors: ClassVar[bool] = False
+
     kappa: float = 1e-5
 
     def __post_init__(self) -> None:
@@ -79,11 +82,3 @@ class MinimumNormGradientAttack(MinimumNormAttack):
 
     def _needed(self, clean_logits: Tensor) -> Tensor:
         return self.kappa * clean_logits.abs().amax(dim=1).clamp_min(1)
-
-    def _run(self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor, clean_logits: Tensor) -> Result:
-        if victim.guarded:
-            raise ValueError(
-                f"{self.name} looks for the boundary of a classifier alone, got {victim!r}: a guarded victim is "
-                "attacked with Undetected() as the objective of PGD or APGD, or with Square or HopSkipJump."
-            )
-        return super()._run(victim, images, targets, ids, clean_logits)

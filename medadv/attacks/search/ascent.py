@@ -162,10 +162,17 @@ def _unit(gradient: Tensor, order: int) -> Tensor:
     # Scaled first, so that squares of small entries do not underflow; summed in float64, so that the length of a row
     # does not depend on how many rows there are.
     scaled = gradient / _positive(_largest(gradient))
-    length = torch.linalg.vector_norm(scaled.flatten(1), ord=order, dim=1, dtype=torch.float64)
+    length = _length(scaled.flatten(1), order)
     # At least 1, the largest entry, but for a row of zeros.
     shrink = length.clamp_min(1.0).reciprocal().to(scaled.dtype)
     return scaled.mul_(shrink.reshape(-1, *[1] * (gradient.ndim - 1)))
+
+
+def _length(rows: Tensor, order: int) -> Tensor:
+    if order == 1:
+        return rows.abs().sum(dim=1, dtype=torch.float64)  # vector_norm takes three times as long
+    length: Tensor = torch.linalg.vector_norm(rows, ord=order, dim=1, dtype=torch.float64)
+    return length
 
 
 def _largest(gradient: Tensor) -> Tensor:

@@ -46,7 +46,31 @@ class _Place:
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
+class _Sight:
+    """Of images [M, C, *S] that were looked at: the value raised, who is fooled, and the gradients where wanted."""
+
+    value: Tensor
+    images: Tensor
+    wrong: Tensor
+    gradients: Parameters | None
+
+    def only(self, rows: Tensor) -> _Sight:
+        gradients = None if self.gradients is None else _only(self.gradients, rows)
+        return _Sight(self.value[rows], self.images[rows], self.wrong[rows], gradients)
+
+    @staticmethod
+    def joined(parts: list[_Sight]) -> _Sight:
+        gradients = [part.gradients for part in parts if part.gradients is not None]
+        return _Sight(
+            torch.cat([part.value for part in parts]),
+            torch.cat([part.images for part in parts]),
+            torch.cat([part.wrong for part in parts]),
+            _joined(gradients) if gradients else None,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
     """Images [M, C, *S] that were shown to the victim, what it said, and a way to ask it about others."""
 
     images: Tensor
@@ -93,32 +117,25 @@ class Climb:
         place, parameters = self._start(place, draw)
         if len(place.rows) == 0:
             return
-        own: Parameters | None
         steps = _Steps(search, self.perturbation, self.victim.bounds)
         at_the_image = search.gradient.at_the_image(self.victim)
         for step in range(search.steps):
             place = replace(place, step=step)
-            parameters = _leaves(parameters)
             if first is not None and step == 0:
-                value, own = self._at_the_clean_images(place, first)
-                changed, going = place.images, torch.ones_like(rows, dtype=torch.bool)
+                sight = self._clean_sight(place, first)
             else:
-                value, changed, wrong = self._look(place, parameters, at_the_image)
-                going = ~wrong if search.stop_early else torch.ones_like(wrong)
-                if not bool(going.any()):
-                    return
-                own = self._gradients(place, value, going, parameters) if at_the_image else None
+                sight = self._look(place, parameters, at_the_image)
+            going = self._going(sight.wrong)
+            if not bool(going.any()):
+                return
             if not bool(going.all()):
-                place, value, changed = place.only(going), value[going], changed[going]
-                parameters = _only(parameters, going)
-                own = None if own is None else _only(own, going)
+                place, sight, parameters = place.only(going), sight.only(going), _only(parameters, going)
                 steps.keep(going)
                 draw.keep(going)
-            parameters = {name: values.detach() for name, values in parameters.items()}
             slope = partial(self._slope, place)
-            parameters = steps.move(place.images, parameters, own, value.detach(), slope, draw)
-            place = replace(place, before=changed)
-        self._look(replace(place, step=search.steps), parameters, differentiable=False)
+            parameters = steps.move(place.images, parameters, sight.gradients, sight.value, slope, draw)
+            place = replace(place, before=sight.images)
+        self._look(replace(place, step=search.steps), parameters, with_gradient=False)
 
     def _start(self, place: _Place, draw: Draw) -> tuple[_Place, Parameters]:
         """The rows that are left after a look at random points, and where they start."""
@@ -131,64 +148,91 @@ class Climb:
         for number in range(self.search.draws):
             if number > 0:
                 parameters = self.perturbation.random(place.images, draw, self.victim.bounds)
-            value, _, wrong = self._look(place, parameters, differentiable=False)
-            best.see(parameters, value)
-            if self.search.stop_early and bool(wrong.any()):
-                place = place.only(~wrong)
-                best.keep(~wrong)
-                draw.keep(~wrong)
+            sight = self._look(place, parameters, with_gradient=False)
+            best.see(parameters, sight.value)
+            going = self._going(sight.wrong)
+            if not bool(going.all()):
+                place = place.only(going)
+                best.keep(going)
+                draw.keep(going)
             if len(place.rows) == 0:
                 break
         return place, best.parameters
 
-    def _at_the_clean_images(self, place: _Place, first: CleanPass) -> tuple[Tensor, Parameters]:
-        """The value and its gradient where the victim has answered already; what it answered is on record."""
+    def _going(self, wrong: Tensor) -> Tensor:
+        """Which rows are searched on."""
+        return ~wrong if self.search.stop_early else torch.ones_like(wrong)
+
+    def _packs(self, place: _Place) -> tuple[Tensor, ...]:
+        """Numbers of the place's rows, as many at a time as the victim is shown at once."""
+        count = len(place.rows)
+        packs: tuple[Tensor, ...] = torch.arange(count, device=place.rows.device).split(self.victim.batch_size or count)
+        return packs
+
+    def _clean_sight(self, place: _Place, first: CleanPass) -> _Sight:
+        """What is seen where the victim has answered already; what it answered is on record."""
         rows = place.rows
         features = {layer: values[rows] for layer, values in first.features.items()}
-        seen = _Seen(
-            first.images[rows], first.logits[rows], features, partial(self._ask, place, _as_it_is, self.victim)
+        ask = partial(self._ask, place, _as_it_is, self.victim)
+        value = self._value(
+            place, _only(first.parameters, rows), _Shown(first.images[rows], first.logits[rows], features, ask)
         )
-        value = self._value(place, _only(first.parameters, rows), seen)
         self.record.loss[rows] = value.detach()
-        everyone = torch.ones_like(value, dtype=torch.bool)
-        return value, self._gradients(place, value, everyone, first.parameters, rows)
+        right = torch.zeros_like(rows, dtype=torch.bool)
+        gradients = self._gradients(place, value, ~right, first.parameters, rows)
+        return _Sight(value.detach(), place.images, right, gradients)
 
-    def _look(self, place: _Place, parameters: Parameters, differentiable: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Show the images to the victim and write down what it says: the value raised, the images, who is fooled."""
-        with torch.set_grad_enabled(differentiable):
-            seen = self._show(place, parameters, _as_it_is, self.victim)
-            value = self._value(place, parameters, seen)
-        changed, logits = seen.images.detach(), seen.logits.detach()
+    def _look(self, place: _Place, parameters: Parameters, with_gradient: bool) -> _Sight:
+        """Show the images to the victim, as many as it is shown at once, and write down what it says."""
+        packs = self._packs(place)
+        if len(packs) == 1:
+            return self._look_at(place, parameters, with_gradient)
+        return _Sight.joined(
+            [self._look_at(place.only(rows), _only(parameters, rows), with_gradient) for rows in packs]
+        )
+
+    def _look_at(self, place: _Place, parameters: Parameters, with_gradient: bool) -> _Sight:
+        with torch.set_grad_enabled(with_gradient):
+            leaves = _leaves(parameters) if with_gradient else parameters
+            shown = self._show(place, leaves, _as_it_is, self.victim)
+            value = self._value(place, leaves, shown)
+        changed, logits = shown.images.detach(), shown.logits.detach()
         wrong = self._fooled(place, logits)
-        predictions = self.victim.task.predict(logits)
-        self.record.see(place.rows, place.step, changed, parameters, value, predictions, wrong)
-        return value, changed, wrong
+        self.record.see(place.rows, place.step, changed, parameters, value, self.victim.task.predict(logits), wrong)
+        gradients = self._gradients(place, value, self._going(wrong), leaves) if with_gradient else None
+        return _Sight(value.detach(), changed, wrong, gradients)
 
     def _slope(self, place: _Place, parameters: Parameters, view: View, sample: int) -> Parameters:
         """The gradient elsewhere than at the image that was looked at."""
-        parameters = _leaves(parameters)
-        victim = self.victim.fresh(self.search.seed, place.restart, place.step, sample)
-        value = self._value(place, parameters, self._show(place, parameters, view, victim))
-        self.record.forwards[place.rows] += 1
-        return self._gradients(place, value, torch.ones_like(value, dtype=torch.bool), parameters)
+        packs = self._packs(place)
+        if len(packs) == 1:
+            return self._slope_at(place, parameters, view, sample)
+        return _joined([self._slope_at(place.only(rows), _only(parameters, rows), view, sample) for rows in packs])
 
-    def _show(self, place: _Place, parameters: Parameters, view: View, victim: Victim) -> _Seen:
+    def _slope_at(self, place: _Place, parameters: Parameters, view: View, sample: int) -> Parameters:
+        leaves = _leaves(parameters)
+        victim = self.victim.fresh(self.search.seed, place.restart, place.step, sample)
+        value = self._value(place, leaves, self._show(place, leaves, view, victim))
+        self.record.forwards[place.rows] += 1
+        return self._gradients(place, value, torch.ones_like(value, dtype=torch.bool), leaves)
+
+    def _show(self, place: _Place, parameters: Parameters, view: View, victim: Victim) -> _Shown:
         changed = self.perturbation.apply(place.images, parameters, victim.bounds)
         logits, features = victim.look(view(changed), layers_of(self.objective))
-        return _Seen(changed, logits, features, partial(self._ask, place, view, victim))
+        return _Shown(changed, logits, features, partial(self._ask, place, view, victim))
 
-    def _value(self, place: _Place, parameters: Parameters, seen: _Seen) -> Tensor:
+    def _value(self, place: _Place, parameters: Parameters, shown: _Shown) -> Tensor:
         """The value that is raised, [M]."""
         situation = Situation(
             clean=place.images,
-            images=seen.images.detach(),
+            images=shown.images.detach(),
             before=place.before,
             clean_logits=self.clean_logits[place.rows],
             restart=place.restart,
-            ask=seen.ask,
-            features=seen.features,
+            ask=shown.ask,
+            features=shown.features,
         )
-        value = value_at(self.objective, seen.logits, self.targets[place.rows], situation)
+        value = value_at(self.objective, shown.logits, self.targets[place.rows], situation)
         value = value - self.perturbation.penalty(place.images, parameters)
         self._refuse_not_finite("the objective", value, place)
         return value
@@ -207,6 +251,8 @@ class Climb:
         self, place: _Place, value: Tensor, going: Tensor, leaves: Parameters, rows: Tensor | None = None
     ) -> Parameters:
         """The gradient of the value to the leaves, or to those rows of them that the place works on."""
+        if not bool(going.any()):
+            return {name: torch.zeros_like(values) for name, values in leaves.items()}
         if not value.requires_grad:
             raise ValueError(NO_GRADIENT)
         # Rows that are done weigh nothing, so that no gradient is taken for them.
@@ -274,6 +320,10 @@ def _as_it_is(images: Tensor) -> Tensor:
 
 def _leaves(parameters: Parameters) -> Parameters:
     return {name: values.detach().requires_grad_() for name, values in parameters.items()}
+
+
+def _joined(parts: list[Parameters]) -> Parameters:
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def _only(parameters: Parameters, rows: Tensor) -> Parameters:
