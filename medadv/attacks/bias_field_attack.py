@@ -5,26 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from medadv.attacks.attack import Attack
+from medadv.attacks.margin_attack import MarginAttack
 from medadv.perturbations import SplineBiasField
 
 
 @dataclass(frozen=True, repr=False)
-class BiasFieldAttack(Attack):
-    """A smooth multiplicative field with a limited gain, as coils and heel effects make, raised by gradient steps.
+class BiasFieldAttack(MarginAttack):
+    """A smooth multiplicative field with a limited gain, as coils and heel effects make, the margin raised by steps.
 
     The field is the exponential of a cubic B-spline (`medadv.perturbations.SplineBiasField`), its control points are
     what is searched. After AdvBias (Chen et al., "Realistic adversarial data augmentation for MR image segmentation",
-    2020); the budget on the gain at every voxel and the sign steps are ours.
+    2020); the budget on the gain at every voxel and the search are ours.
 
     Args:
         gain: largest factor, above 1: 1.3 allows 1 / 1.3 to 1.3 at every voxel.
         spacing: distance of control points in voxels, one number or one per axis; None: a quarter of the largest axis.
         smoothness: weight of the mean bending energy that is subtracted from the objective, at least 0.
         per_channel: one field for each channel instead of one for all.
-        rule: "sign", "l2", "l1" or "adam".
-        steps, step_size, momentum, adaptive, gradient, restarts, random_start, stop_early, objective, seed: see
-            `Attack`.
+        rule: "sign", "l2", "l1", or with ``adaptive=False`` "adam".
+        steps, step_size, momentum, adaptive, gradient, restarts, random_start, draws, stop_early, objective, seed: see
+            `MarginAttack`.
 
     Raises:
         TypeError, ValueError: an argument is not what it must be.

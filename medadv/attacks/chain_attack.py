@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from medadv.attacks.attack import Attack
+from medadv.attacks.margin_attack import MarginAttack
 from medadv.perturbations import Additive, Chain, Perturbation, SplineBiasField, SplineDeformation
 
 
 @dataclass(frozen=True, repr=False)
-class ChainAttack(Attack):
-    """Several perturbations, one after the other, raised together by gradient steps.
+class ChainAttack(MarginAttack):
+    """Several perturbations, one after the other, the margin raised by gradient steps on all.
 
     The budget is the part of every perturbation's own budget that is allowed (`medadv.perturbations.Chain`). The
     default deforms, then multiplies by a bias field, then adds noise: ours, after the chains of AdvChain (Chen et al.,
@@ -20,8 +20,9 @@ class ChainAttack(Attack):
     Args:
         strength: which part of each one's budget is allowed, above 0 and at most 1.
         parts: at least one perturbation, in the order in which they change the image.
-        rule: "sign", "l2" or "adam".
-        steps, step_size, momentum, restarts, random_start, stop_early, objective, seed: see `Attack`.
+        rule: "sign", "l2", or with ``adaptive=False`` "adam".
+        steps, step_size, momentum, adaptive, gradient, restarts, random_start, draws, stop_early, objective, seed: see
+            `MarginAttack`.
 
     Raises:
         TypeError, ValueError: an argument is not what it must be.

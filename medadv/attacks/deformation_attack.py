@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from medadv._words import Interpolation, Padding
-from medadv.attacks.attack import Attack
+from medadv.attacks.margin_attack import MarginAttack
 from medadv.perturbations import SplineDeformation
 
 
 @dataclass(frozen=True, repr=False)
-class DeformationAttack(Attack):
-    """A smooth deformation with limited displacement and folding, raised by gradient steps.
+class DeformationAttack(MarginAttack):
+    """A smooth deformation with limited displacement and folding, the margin raised by gradient steps.
 
     The image is sampled where a cubic B-spline moves its voxels (`medadv.perturbations.SplineDeformation`). After
     AdvMorph of AdvChain (Chen et al., "Enhancing MR image segmentation with realistic adversarial data augmentation",
-    2022), which integrates a velocity; the budgets on displacement and folding and the sign steps are ours.
+    2022), which integrates a velocity; the budgets on displacement and folding and the search are ours.
 
     Args:
         displacement: largest displacement in voxels, at least 0.
@@ -25,8 +25,9 @@ class DeformationAttack(Attack):
         interpolation: "linear" or "cubic".
         padding: what lies outside the image: its "border" voxels or its "reflection".
         smoothness: weight of the mean bending energy that is subtracted from the objective, at least 0.
-        rule: "sign", "l2" or "adam".
-        steps, step_size, momentum, restarts, random_start, stop_early, objective, seed: see `Attack`.
+        rule: "sign", "l2", or with ``adaptive=False`` "adam".
+        steps, step_size, momentum, adaptive, gradient, restarts, random_start, draws, stop_early, objective, seed: see
+            `MarginAttack`.
 
     Raises:
         TypeError, ValueError: an argument is not what it must be.
@@ -49,7 +50,7 @@ class DeformationAttack(Attack):
     interpolation: Interpolation = "linear"
     padding: Padding = "border"
     smoothness: float = 0.0
-    rule: str = "adam"
+    rule: str = "sign"
 
     def __post_init__(self) -> None:
         super().__post_init__()

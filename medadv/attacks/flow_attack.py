@@ -6,23 +6,24 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from medadv._words import Padding
-from medadv.attacks.attack import Attack
+from medadv.attacks.margin_attack import MarginAttack
 from medadv.perturbations import Flow
 
 
 @dataclass(frozen=True, repr=False)
-class FlowAttack(Attack):
-    """Every voxel moved on its own, with limited displacement, raised by gradient steps.
+class FlowAttack(MarginAttack):
+    """Every voxel moved on its own, with limited displacement, the margin raised by gradient steps.
 
     After Xiao et al., "Spatially transformed adversarial examples" (stAdv, 2018), who find the flow by L-BFGS without
-    a limit; sign steps within a largest displacement are ours.
+    a limit; the largest displacement and the search within it are ours.
 
     Args:
         displacement: largest displacement in voxels, at least 0.
         smoothness: weight of the flow loss, per voxel, that is subtracted from the objective, at least 0.
         padding: what lies outside the image: its "border" voxels or its "reflection".
-        rule: "sign", "l2" or "adam".
-        steps, step_size, momentum, restarts, random_start, stop_early, objective, seed: see `Attack`.
+        rule: "sign", "l2", or with ``adaptive=False`` "adam".
+        steps, step_size, momentum, adaptive, gradient, restarts, random_start, draws, stop_early, objective, seed: see
+            `MarginAttack`.
 
     Raises:
         TypeError, ValueError: an argument is not what it must be.

@@ -5,24 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from medadv.attacks.attack import Attack
+from medadv.attacks.margin_attack import MarginAttack
 from medadv.perturbations import FrequencyQuantisation
 
 
 @dataclass(frozen=True, repr=False)
-class FrequencyAttack(Attack):
-    """Coefficients of the cosine transform of blocks rounded, the steps raised by gradient steps.
+class FrequencyAttack(MarginAttack):
+    """Coefficients of the cosine transform of blocks rounded, the margin raised by gradient steps.
 
     After Hanif et al., "Frequency domain adversarial training for robust volumetric medical segmentation" (VAFA,
     2023), who also keep the structural similarity high and make sign steps; see
-    `medadv.perturbations.FrequencyQuantisation`. Rounding leaves many local maxima: hence, ours, five restarts and
-    Adam.
+    `medadv.perturbations.FrequencyQuantisation`. Ours: the gradient described there, and two restarts.
 
     Args:
         step: largest step in 1/255 of the image range, at least 0.
         block: voxels along every axis of a block, at least 2.
-        rule: "sign", "l2" or "adam".
-        steps, step_size, momentum, restarts, random_start, stop_early, objective, seed: see `Attack`.
+        rule: "sign", "l2", or with ``adaptive=False`` "adam".
+        steps, step_size, momentum, adaptive, gradient, restarts, random_start, draws, stop_early, objective, seed: see
+            `MarginAttack`.
 
     Raises:
         TypeError, ValueError: an argument is not what it must be.
@@ -41,8 +41,8 @@ class FrequencyAttack(Attack):
 
     step: float = 20.0
     block: int = 8
-    rule: str = "adam"
-    restarts: int = field(default=5, kw_only=True)
+    rule: str = "sign"
+    restarts: int = field(default=2, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,6 +16,7 @@ from medadv.attacks import (
 )
 from medadv.attacks.budgeted_attack import BudgetedAttack
 from medadv.attacks.search.gradient import Gradient
+from medadv.objectives import CrossEntropy
 from studies._common.image_sources import KERMANY, MEDNIST, SHENZHEN, ImageSource, Phantoms
 from studies.bias_field.random_bias_field import RandomBiasField
 
@@ -107,6 +108,8 @@ class Contender:
 def contenders(configuration: Configuration, size: int) -> tuple[Contender, ...]:
     """All attacks, with the same number of steps; none stops when the surrogate is fooled, as befits transfer.
 
+    The B-spline field is searched as the polynomial ones are: cross-entropy, steps of one length.
+
     Args:
         configuration: of the study.
         size: of the images, in pixels.
@@ -121,7 +124,7 @@ def contenders(configuration: Configuration, size: int) -> tuple[Contender, ...]
         Contender("thin plate", "field", AdversarialSmoothBiasField(warp="thin_plate", **search)),
         Contender("flow", "field", AdversarialSmoothBiasField(warp="flow", **search)),
         Contender("polynomial", "field", AdversarialSmoothBiasField(warp=None, **search)),
-        Contender("B-spline", "field", BiasFieldAttack(**search)),
+        Contender("B-spline", "field", BiasFieldAttack(adaptive=False, objective=CrossEntropy(), **search)),
         Contender("random field", "field", RandomBiasField(draws=steps, seed=seed), random=True),
         Contender("PGD", "noise", PGD(**search)),
         Contender("MI-FGSM", "noise", MIFGSM(**search)),

@@ -10,7 +10,7 @@ from support.registry import GRADIENT_ATTACKS as ATTACKS
 
 from medadv import attacks, objectives, perturbations
 from medadv.attacks import APGD, BIM, FGSM, PGD, BiasFieldAttack, Gradient
-from medadv.objectives import CrossEntropy, Margin
+from medadv.objectives import DLR, CrossEntropy, Margin
 
 NAMES = {**vars(attacks), **vars(objectives), **vars(perturbations)}
 CHANGES = {
@@ -21,8 +21,9 @@ CHANGES = {
     "gradient": Gradient(translation=1.0),
     "restarts": 7,
     "random_start": False,
+    "draws": 7,
     "stop_early": False,
-    "objective": Margin(),
+    "objective": DLR(),
     "seed": 3,
 }
 
@@ -39,16 +40,16 @@ PASSES = {
 
 def changed(name, field):
     """The attack with another value of a field, and with what that needs to be allowed."""
-    needs = {"restarts": {"random_start": True}, "adaptive": {"momentum": 0.0, "gradient": Gradient()}}.get(field, {})
+    needs = {
+        "restarts": {"random_start": True},
+        "draws": {"random_start": True},
+        "random_start": {"restarts": 1, "draws": 1},
+        "adaptive": {"momentum": 0.0, "gradient": Gradient()},
+        "momentum": {"adaptive": False},
+    }.get(field, {})
     value = CHANGES[field]
     if isinstance(value, bool):
         value = not getattr(ATTACKS[name](), field)
-    if name == "apgd" and field == "momentum":
-        needs = {"adaptive": False}
-    if field in ("momentum", "adaptive") and getattr(ATTACKS[name](), "rule", None) == "adam":
-        needs = {**needs, "rule": "sign"}
-    if field == "random_start":
-        needs = {"restarts": 1}
     return ATTACKS[name](**{**needs, field: value})
 
 
@@ -132,12 +133,14 @@ def test_a_call_asks_the_model_no_more_than_it_says(lab, name):
     y = lab.answers(victim, x)
     counting.shown = counting.differentiated = 0
     steps = 1 if name == "fgsm" else 3
-    result = ATTACKS[name](steps=steps, restarts=1).with_budget(MODERATE.get(name, 0.01))(victim, x, y)
+    attack = ATTACKS[name](steps=steps, restarts=1).with_budget(MODERATE.get(name, 0.01))
+    result = attack(victim, x, y)
     assert int(result.forwards.sum()) == counting.shown
     assert int(result.backwards.sum()) == counting.differentiated
     shown, differentiated, at_the_end = PASSES.get(name, (1, 1, 1))
     assert result.robust.any()
-    assert set(result.forwards[result.robust].tolist()) == {1 + steps * shown + at_the_end}
+    before = (attack.draws if attack.draws > 1 else 0) - attack.search.starts_at_the_image(victim)
+    assert set(result.forwards[result.robust].tolist()) == {1 + before + steps * shown + at_the_end}
     assert set(result.backwards[result.robust].tolist()) == {steps * differentiated}
 
 

@@ -33,8 +33,8 @@ def test_reaches_the_worst_case_of_a_model_of_brightness(lab, bounds, shape, rul
     x = low + (high - low) * share
     victim = brightness_victim(shape, bounds, threshold=0.9)
     y = torch.zeros(4, dtype=torch.int64)
-    attack = BiasFieldAttack(1.3, steps=20, rule=rule, per_channel=per_channel, objective=Margin(), stop_early=False)
-    result = attack(victim, x, y)
+    search = {"steps": 20, "rule": rule, "adaptive": rule == "sign", "stop_early": False}
+    result = BiasFieldAttack(1.3, per_channel=per_channel, **search)(victim, x, y)
     # Every voxel as bright as the budget allows.
     torch.testing.assert_close(result.images, low + 1.3 * (x - low), rtol=0, atol=(high - low) * 5e-6)
     torch.testing.assert_close(result.loss, 1.3 * share.flatten(1).mean(1) - 0.9, rtol=0, atol=1e-5)
@@ -103,11 +103,11 @@ def test_success_grows_with_the_gain(lab):
 
 
 def test_parts():
-    attack = BiasFieldAttack(1.5, spacing=[4, 6], smoothness=2, per_channel=True, steps=7, rule="adam", seed=4)
+    attack = BiasFieldAttack(1.5, spacing=[4, 6], smoothness=2, per_channel=True, steps=7, rule="l2", seed=4)
     assert attack.perturbation == SplineBiasField(1.5, (4.0, 6.0), True, 2.0)
-    assert attack.search == Search(7, "adam", seed=4)
+    assert attack.search == Search(7, "l2", adaptive=True, seed=4)
     assert (attack.name, attack.budget) == ("bias-field", 1.5)
-    assert hash(attack) == hash(BiasFieldAttack(1.5, (4, 6), 2.0, True, "adam", steps=7, seed=4))
+    assert hash(attack) == hash(BiasFieldAttack(1.5, (4, 6), 2.0, True, "l2", steps=7, seed=4))
     assert attack.configuration()["spacing"] == "(4.0, 6.0)"
 
 
@@ -119,7 +119,10 @@ def test_parts():
         ({"gain": True}, TypeError, "gain must be a number"),
         ({"rule": "newton"}, ValueError, "rule must be one of"),
         ({"spacing": -4}, ValueError, "spacing must be above 0"),
-        ({"rule": "adam", "momentum": 0.9}, ValueError, "momentum must be 0"),
+        ({"rule": "adam"}, ValueError, 'rule must not be "adam" for adaptive steps'),
+        ({"rule": "adam", "adaptive": False, "momentum": 0.9}, ValueError, "momentum must be 0"),
+        ({"draws": 0}, ValueError, "draws must be at least 1"),
+        ({"draws": 2, "random_start": False}, ValueError, "draws must be 1 without random_start"),
     ],
 )
 def test_wrong_arguments(arguments, error, words):

@@ -151,3 +151,31 @@ def test_the_smooth_attack_folds_nothing(lab):
     result = attack(victim, x, lab.answers(victim, x))
     displacement = ops.spline_field(result.parameters["lattice"], (12, 12))
     assert float(ops.jacobian_determinant(displacement).min()) >= 0.2
+
+
+def test_the_steps_of_rounding_come_near_the_best_there_are():
+    # One block and a linear victim: what a coefficient adds depends on its own step alone, so all can be tried.
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 2, dtype=torch.float64)
+    victim = Victim(nn.Sequential(nn.Flatten(), layer).eval())
+    x = 0.3 + 0.4 * torch.rand(8, 1, 8, 8)
+    with torch.no_grad():
+        y = victim(x).argmax(1)
+    attack = FrequencyAttack(step=60.0, **SEARCH)
+    result = attack(victim, x, y)
+
+    def loss(steps):
+        with torch.no_grad():
+            return Margin()(victim(attack.perturbation.apply(x, {"steps": steps}, (0.0, 1.0))), y).double()
+
+    clean, most = loss(torch.zeros(8, 8, 8)), torch.zeros(8, dtype=torch.float64)
+    for row in range(8):
+        for column in range(8):
+            rises = [torch.zeros(8, dtype=torch.float64)]
+            for step in torch.linspace(0, 60, 121)[1:].tolist():
+                steps = torch.zeros(8, 8, 8)
+                steps[:, row, column] = step
+                rises.append(loss(steps) - clean)
+            most += torch.stack(rises).amax(0)
+    share = (result.loss.double() - clean) / most
+    assert float(share.min()) > 0.8

@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch import nn
 
-from medadv.attacks import PGD, BiasFieldAttack, FrequencyAttack
+from medadv.attacks import (
+    PGD,
+    AffineAttack,
+    BiasFieldAttack,
+    ChainAttack,
+    DeformationAttack,
+    FlowAttack,
+    FrequencyAttack,
+    IntensityAttack,
+)
 from medadv.models import Victim
 from medadv.objectives import DLR, CrossEntropy, Margin
 from medadv.sweep import (
@@ -88,8 +97,19 @@ def test_a_bias_field(axes):
     assert {name: each.sentence for name, each in found.items() if each.outcome != "passed"} == {}
 
 
-@pytest.mark.parametrize("kind", ["volumes", "two logits"])
-def test_rounded_frequencies(kind):
-    probe, found = findings(FrequencyAttack(60.0), sample_of(**SAMPLES[kind]))
-    assert 0 < len(probe.survivors) < 24
+FAMILIES = {
+    "affine": AffineAttack(0.3),
+    "frequency": FrequencyAttack(30.0),
+    "intensity": IntensityAttack(1.6),
+    "bias field": BiasFieldAttack(1.1),
+    "deformation": DeformationAttack(0.15),
+    "flow": FlowAttack(0.1),
+    "chain": ChainAttack(0.1),
+}
+
+
+@pytest.mark.parametrize("kind", ["two logits", "four classes", "labels", "volumes", "Hounsfield units"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families(family, kind):
+    _, found = findings(FAMILIES[family], sample_of(**SAMPLES[kind]))
     assert {name: found[name].sentence for name in ("C6", "C16", "C18") if found[name].outcome != "passed"} == {}

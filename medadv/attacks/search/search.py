@@ -83,7 +83,9 @@ class Search:
         if not isinstance(self.gradient, Gradient):
             raise TypeError(f"gradient must be a Gradient, got {self.gradient!r}.")
         if self.adaptive and self.rule == "adam":
-            raise ValueError('rule must not be "adam" for adaptive steps, which have lengths of their own.')
+            raise ValueError(
+                'rule must not be "adam" for adaptive steps, which have lengths of their own (adaptive=True).'
+            )
         if self.momentum > 0 and (self.adaptive or self.rule == "adam"):
             what = "adaptive steps, which have their" if self.adaptive else 'rule "adam", which has its'
             raise ValueError(f"momentum must be 0 for {what} own, got {self.momentum}.")
