@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 from torch import Tensor
 
 from medadv.attacks.gradients import refuse_not_finite
@@ -10,6 +13,31 @@ from medadv.attacks.result import Result
 from medadv.models.victim import Victim
 from medadv.objectives import Margin, Objective, Undetected
 from medadv.perturbations import Parameters, Perturbation
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Examples that the victim is asked about together, gathered once.
+
+    Attributes:
+        rows: [M] int64.
+        images: [M, C, *S] clean.
+        targets: [M].
+        ids: [M] int64, their numbers.
+        bounds: (low, high) in image units.
+    """
+
+    rows: Tensor
+    images: Tensor
+    targets: Tensor
+    ids: Tensor
+    bounds: tuple[float, float]
+
+    @cached_property
+    def room(self) -> tuple[Tensor, Tensor]:
+        """How far every voxel may go down and up: low <= 0 and high >= 0, both [M, C, *S], in image units."""
+        low, high = self.bounds
+        return (low - self.images).clamp_max_(0), (high - self.images).clamp_min_(0)
 
 
 class Questions:
@@ -44,35 +72,65 @@ class Questions:
         self.perturbation = perturbation
         self.victim = victim
         self.images = images.detach().clone()
-        self.targets = targets
+        self.targets = targets.clone()
         self.ids = ids
         self.goals = goals
         self.logits = clean_logits.detach().clone()
         self.margin: Objective = Undetected() if victim.guarded else Margin()
         wrong = ~victim.correct(self.logits, targets)
         self.rows = (~wrong).nonzero().flatten()
+        self._examples: Examples | None = None
         loss = self.margin(self.logits, targets)
         self.record = self._new_record(loss, victim.task.predict(self.logits), wrong)
+
+    def examples(self, rows: Tensor) -> Examples:
+        """Gather examples; those of the last call are not gathered again.
+
+        Args:
+            rows: [M] int64, in ascending order, each once; never written to.
+
+        Returns:
+            Their images, targets and numbers.
+        """
+        if self._examples is None or self._examples.rows is not rows:
+            images, targets, ids = self.images, self.targets, self.ids
+            if len(rows) < len(images):
+                images, targets, ids = (values.index_select(0, rows) for values in (images, targets, ids))
+            self._examples = Examples(rows, images, targets, ids, self.victim.bounds)
+        return self._examples
 
     def ask(self, rows: Tensor, step: int, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Show images to the victim and write down what it says.
 
         Args:
-            rows: [M] int64, the examples, each once.
+            rows: [M] int64, the examples, in ascending order, each once.
             step: steps made so far.
             parameters: of the perturbation, each [M, ...].
 
         Returns:
             Logits [M, K], differentiable in the parameters, and whether the victim is fooled, bool [M].
         """
-        images = self.perturbation.apply(self.images[rows], parameters, self.victim.bounds)
+        images = self.perturbation.apply(self.examples(rows).images, parameters, self.victim.bounds)
         logits = self.victim(images)
-        refuse_not_finite("logits", logits, step, self.ids[rows])
-        answers = logits.detach()
-        margin = self.margin(answers, self.targets[rows])
-        fooled = self._fooled(rows, answers, margin)
+        return logits, self.note(rows, step, images, parameters, logits)
+
+    def note(self, rows: Tensor, step: int, images: Tensor, parameters: Parameters, logits: Tensor) -> Tensor:
+        """Write down what the victim said about changed images.
+
+        Args:
+            rows, step, parameters: as for `ask`.
+            images: [M, C, *S] as shown to the victim.
+            logits: [M, K].
+
+        Returns:
+            Whether the victim is fooled, bool [M].
+        """
+        examples, answers = self.examples(rows), logits.detach()
+        refuse_not_finite("logits", answers, step, examples.ids)
+        margin = self.margin(answers, examples.targets)
+        fooled = self._fooled(examples, answers, margin)
         self.record.see(rows, step, images, parameters, margin, self.victim.task.predict(answers), fooled)
-        return logits, fooled
+        return fooled
 
     def result(self) -> Result:
         """The finished result."""
@@ -82,7 +140,7 @@ class Questions:
         identity = self.perturbation.identity(self.images)
         return Record(self.images, identity, loss, predictions, wrong, 0, self.victim.passes)
 
-    def _fooled(self, rows: Tensor, logits: Tensor, margin: Tensor) -> Tensor:
+    def _fooled(self, examples: Examples, logits: Tensor, margin: Tensor) -> Tensor:
         if self.goals is not None:
-            return self.victim.task.predict(logits) == self.goals[rows]
-        return ~self.victim.correct(logits, self.targets[rows])
+            return self.victim.task.predict(logits) == self.goals[examples.rows]
+        return ~self.victim.correct(logits, examples.targets)

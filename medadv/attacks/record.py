@@ -105,9 +105,9 @@ class Record:
         if len(chosen) == 0:
             return
         kept = rows[chosen]
-        self.images[kept] = images.detach()[chosen]
+        self.images.index_copy_(0, kept, images.detach().index_select(0, chosen))
         for name, values in parameters.items():
-            self.parameters[name][kept] = values.detach()[chosen]
+            self.parameters[name].index_copy_(0, kept, values.detach().index_select(0, chosen))
         self.loss[kept] = loss.detach()[chosen]
         self.predictions[kept] = predictions[chosen]
 
