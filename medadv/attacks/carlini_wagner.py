@@ -10,11 +10,10 @@ from torch import Tensor
 
 from medadv import _arguments
 from medadv.attacks.gradients import slope
-from medadv.attacks.minimum_norm.boundary import CLASSES, first_guess
+from medadv.attacks.minimum_norm.boundary import CLASSES, first_guess, margin_and_shares
 from medadv.attacks.minimum_norm.hunt import Hunt
-from medadv.attacks.minimum_norm.length import length
+from medadv.attacks.minimum_norm.length import length, per_row
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
-from medadv.objectives import Margin
 
 # Constants of the authors' code.
 _PATIENCE = 0.9999  # the loss must fall below this share of itself in a tenth of the steps
@@ -107,18 +106,21 @@ class CarliniWagner(MinimumNormGradientAttack):
             noise = (tangent - start).mul_(scale / 2)
             sight = hunt.look(rows, search * self.steps + step, noise)
             found[places] |= sight.adversarial
-            lacking = (hunt.needed[rows] - Margin()(sight.logits, hunt.examples(rows).targets)).clamp_min(0)
-            lacking = weights[places] * lacking
+            margin, shares = margin_and_shares(sight.logits.detach(), hunt.examples(rows).targets)
+            lacking = hunt.needed[rows] - margin
+            shares *= -per_row(weights[places] * (lacking > 0), shares)
             checked = step % max(self.steps // 10, 1) == 0
             if checked:
-                loss = (length(noise, "l2") / scale).square_() + lacking.detach()
+                loss = (length(noise, "l2") / scale).square_() + weights[places] * lacking.clamp_min_(0)
                 going = loss <= _PATIENCE * before
                 if not bool(going.any()):
                     return found
                 rows, places, start, before = rows[going], places[going], start[going], loss[going]
-                tangent, noise, lacking = tangent[going], noise[going], lacking[going]
+                tangent, noise = tangent[going], noise[going]
                 descent.keep(going)
-            gradient = slope(lacking, sight.shown)
+                # Rows that are done weigh nothing.
+                shares *= per_row(going, shares)
+            gradient = slope(sight.logits, sight.shown, shares)
             gradient = hunt.differentiated(rows, step, gradient[going] if checked else gradient)
             # With the slopes of the squared length, in units of the image range, and of the tangent.
             gradient = gradient.add_(noise, alpha=2 / scale**2).mul_(scale / 2).mul_(1 - tangent.square_())

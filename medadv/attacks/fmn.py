@@ -10,12 +10,11 @@ from torch import Tensor
 
 from medadv import _arguments
 from medadv.attacks.minimum_norm.ball import to_ball
-from medadv.attacks.minimum_norm.boundary import classes_for, first_guess
+from medadv.attacks.minimum_norm.boundary import classes_for, first_guess, margin_and_shares
 from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.length import dual_length, length, positive, unit
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
 from medadv.attacks.minimum_norm.schedule import cosine
-from medadv.objectives import Margin
 
 NORMS = ("linf", "l2", "l1", "l0")
 
@@ -75,10 +74,10 @@ class FMN(MinimumNormGradientAttack):
         radius = torch.full_like(longest, torch.inf)
         for step in range(steps):
             sight = hunt.look(rows, step, noise)
-            margin = Margin()(sight.logits, hunt.examples(rows).targets) - hunt.needed[rows]
-            gradient = hunt.gradient(rows, step, margin, sight)
+            margin, shares = margin_and_shares(sight.logits.detach(), hunt.examples(rows).targets)
+            gradient = hunt.gradient(rows, step, sight, sight.logits, shares)
             gamma = cosine(_FIRST_GAMMA, _LAST_GAMMA, step, steps)
-            radius = self._radius(hunt, gamma, radius, sight.adversarial, noise, margin.detach(), gradient)
+            radius = self._radius(hunt, gamma, radius, sight.adversarial, noise, margin - hunt.needed[rows], gradient)
             radius = torch.minimum(radius, longest)
             noise.add_(unit(gradient), alpha=scale * cosine(_FIRST_STEP, _LAST_STEP, step, steps))
             noise = self._inside(hunt, noise, radius)

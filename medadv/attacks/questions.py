@@ -40,6 +40,54 @@ class Examples:
         return (low - self.images).clamp_max_(0), (high - self.images).clamp_min_(0)
 
 
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the victim says of changed images.
+
+    Attributes:
+        logits: [M, K]; differentiable where gradients are on.
+        margin: [M], above 0 exactly where the victim is fooled.
+        predictions: [M] int64, or [M, K].
+        fooled: bool [M].
+    """
+
+    logits: Tensor
+    margin: Tensor
+    predictions: Tensor
+    fooled: Tensor
+
+    def of_rows(self, rows: Tensor) -> Answers:
+        """Those to some images.
+
+        Args:
+            rows: bool [M] or int64.
+
+        Returns:
+            With fewer rows.
+        """
+        return Answers(self.logits[rows], self.margin[rows], self.predictions[rows], self.fooled[rows])
+
+    def better(self, new: Answers) -> tuple[Answers, Tensor]:
+        """Of each row the new answer where it has the higher margin, or where the victim is fooled.
+
+        Args:
+            new: answers about other changes of the same examples.
+
+        Returns:
+            Answers, and int64 [L], the rows that are new.
+        """
+        raised = ((new.margin > self.margin) | new.fooled).nonzero().flatten()
+        if len(raised) == 0:
+            return self, raised
+        if len(raised) == len(self.margin):
+            return new, raised
+        mine = (self.logits, self.margin, self.predictions, self.fooled)
+        theirs = (new.logits, new.margin, new.predictions, new.fooled)
+        return Answers(
+            *(old.index_copy(0, raised, values[raised]) for old, values in zip(mine, theirs, strict=True))
+        ), raised
+
+
 class Questions:
     """Changed images that are shown to the victim, and what it said.
 
@@ -111,26 +159,39 @@ class Questions:
             Logits [M, K], differentiable in the parameters, and whether the victim is fooled, bool [M].
         """
         images = self.perturbation.apply(self.examples(rows).images, parameters, self.victim.bounds)
-        logits = self.victim(images)
-        return logits, self.note(rows, step, images, parameters, logits)
+        answers = self.show(rows, step, images)
+        self.note(rows, step, images, parameters, answers)
+        return answers.logits, answers.fooled
 
-    def note(self, rows: Tensor, step: int, images: Tensor, parameters: Parameters, logits: Tensor) -> Tensor:
-        """Write down what the victim said about changed images.
+    def show(self, rows: Tensor, step: int, images: Tensor) -> Answers:
+        """Show images to the victim, and count that.
 
         Args:
-            rows, step, parameters: as for `ask`.
-            images: [M, C, *S] as shown to the victim.
-            logits: [M, K].
+            rows: [M] int64, the examples, in ascending order, each once.
+            step: steps made so far.
+            images: [M, C, *S].
 
         Returns:
-            Whether the victim is fooled, bool [M].
+            What it says, to be written down with `note` where it is worth it.
         """
-        examples, answers = self.examples(rows), logits.detach()
-        refuse_not_finite("logits", answers, step, examples.ids)
-        margin = self.margin(answers, examples.targets)
-        fooled = self._fooled(examples, answers, margin)
-        self.record.see(rows, step, images, parameters, margin, self.victim.task.predict(answers), fooled)
-        return fooled
+        examples, logits = self.examples(rows), self.victim(images)
+        self.record.forwards[rows] += self.victim.passes
+        found = logits.detach()
+        refuse_not_finite("logits", found, step, examples.ids)
+        margin = self.margin(found, examples.targets)
+        return Answers(logits, margin, self.victim.task.predict(found), self._fooled(examples, found, margin))
+
+    def note(self, rows: Tensor, step: int, images: Tensor, parameters: Parameters, answers: Answers) -> None:
+        """Write down what the victim said of images that it was shown.
+
+        Args:
+            rows: [M] int64, the examples, each once.
+            step: steps made so far.
+            images: [M, C, *S].
+            parameters: of these images.
+            answers: to these images.
+        """
+        self.record.keep(rows, step, images, parameters, answers.margin, answers.predictions, answers.fooled)
 
     def result(self) -> Result:
         """The finished result."""

@@ -68,6 +68,19 @@ class Record:
             wrong: bool [M].
         """
         self.forwards[rows] += self.passes
+        self.keep(rows, step, images, parameters, loss, predictions, wrong)
+
+    def keep(
+        self,
+        rows: Tensor,
+        step: int,
+        images: Tensor,
+        parameters: Parameters,
+        loss: Tensor,
+        predictions: Tensor,
+        wrong: Tensor,
+    ) -> None:
+        """As `see`, for images that were counted when they were shown."""
         fooled = self.fooled[rows]
         better = (wrong & ~fooled) | ((wrong == fooled) & (loss.detach() > self.loss[rows]))
         self._keep(rows, better, images, parameters, loss, predictions)

@@ -167,6 +167,23 @@ class Boundary:
         return torch.maximum(weight * low, weight * high).flatten(1).sum(dim=1, dtype=torch.float64)
 
 
+def margin_and_shares(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The margin, and its slope in the logits: faster than to let autograd find it.
+
+    Args:
+        logits: [M, K], without gradients.
+        targets: [M] int64, or [M, K] of 0 and 1.
+
+    Returns:
+        [M], and [M, K]; of rivals with the same lead the first.
+
+    >>> margin_and_shares(torch.tensor([[1.0, 5.0, 3.0]]), torch.tensor([1]))
+    (tensor([-2.]), tensor([[ 0., -1.,  1.]]))
+    """
+    margin, rival = leads(logits, targets).max(dim=1)
+    return margin, _shares(logits, targets, rival.unsqueeze(1)).squeeze(1)
+
+
 def _shares(logits: Tensor, targets: Tensor, others: Tensor) -> Tensor:
     """The share [M, R, K] that each logit has in the lead of each rival class."""
     shares = logits.new_zeros(*others.shape, logits.shape[1])

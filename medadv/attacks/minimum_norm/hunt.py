@@ -96,8 +96,9 @@ class Hunt(Questions):
         parameters = {"flow" if moved else "noise": change}
         images = self.perturbation.apply(self.examples(rows).images, parameters, self.victim.bounds)
         shown = change if moved else images.requires_grad_(graph)
-        logits = self.victim(images)
-        return Sight(shown, logits, self.note(rows, step, images, parameters, logits))
+        answers = self.show(rows, step, images)
+        self.note(rows, step, images, parameters, answers)
+        return Sight(shown, answers.logits, answers.fooled)
 
     def answers(self, rows: Tensor, step: int, noise: Tensor) -> Tensor:
         """Ask about several images per example without keeping any.
@@ -118,19 +119,20 @@ class Hunt(Questions):
         self.record.forwards[rows] += count * self.victim.passes
         return ~self.victim.correct(logits, self.targets[many]).reshape(-1, count)
 
-    def gradient(self, rows: Tensor, step: int, values: Tensor, sight: Sight) -> Tensor:
+    def gradient(self, rows: Tensor, step: int, sight: Sight, values: Tensor, weights: Tensor | None = None) -> Tensor:
         """The gradient of one value per image.
 
         Args:
             rows: [M] int64, the examples.
             step: steps made so far.
-            values: [M], computed from the logits of the sight.
             sight: of these rows.
+            values: [M], computed from the logits of the sight; or with weights those logits, [M, K].
+            weights: of the shape of `values`: what is differentiated is their weighted sum over each row.
 
         Returns:
             [M, *image].
         """
-        return self.differentiated(rows, step, slope(values, sight.shown))
+        return self.differentiated(rows, step, slope(values, sight.shown, weights))
 
     def differentiated(self, rows: Tensor, step: int, gradients: Tensor, times: int = 1) -> Tensor:
         """Count gradients that were taken, and refuse those that are not finite.

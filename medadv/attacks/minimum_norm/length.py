@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Rows of other lengths are scaled before they are divided by them: float32 has few digits, or none, out there.
-_SHORTEST, _LONGEST = 1e-30, 1e30
+_SHORTEST = 1e-37  # float32 has few digits for lengths below
 
 
 def length(change: Tensor, norm: str) -> Tensor:
@@ -67,7 +66,7 @@ def per_row(values: Tensor, like: Tensor) -> Tensor:
 
 
 def unit(change: Tensor) -> Tensor:
-    """Each row divided by its L2 length; a row of zeros stays.
+    """Each row divided by its L2 length; a row of zeros stays, one below 1e-37 becomes shorter than 1.
 
     Args:
         change: [N, ...].
@@ -78,12 +77,7 @@ def unit(change: Tensor) -> Tensor:
     >>> unit(torch.tensor([[3e-30, 4e-30]])).tolist()
     [[0.6..., 0.8...]]
     """
-    size = positive(length(change, "l2"))
-    extreme = (size < _SHORTEST) | (size > _LONGEST)
-    if bool(extreme.any()):
-        largest = torch.where(extreme, positive(length(change, "linf")), 1.0)
-        change, size = change / per_row(largest, change), size / largest
-    return change / per_row(size, change)
+    return change / per_row(length(change, "l2").clamp_min_(_SHORTEST), change)
 
 
 def positive(values: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class Nearest(Record):
         self.measure = measure
         self.distance = torch.full_like(loss, torch.inf, dtype=torch.float64)
 
-    def see(
+    def keep(
         self,
         rows: Tensor,
         step: int,
@@ -52,7 +52,6 @@ class Nearest(Record):
         predictions: Tensor,
         wrong: Tensor,
     ) -> None:
-        self.forwards[rows] += self.passes
         distance = self.measure(rows, images.detach(), parameters)
         nearer = wrong & (distance < self.distance[rows])
         # The first find is nearer than none.
