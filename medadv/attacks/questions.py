@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from medadv.attacks.gradients import refuse_not_finite
@@ -74,17 +75,15 @@ class Answers:
             new: answers about other changes of the same examples.
 
         Returns:
-            Answers, and int64 [L], the rows that are new.
+            Answers, and bool [M], which of them are new.
         """
-        raised = ((new.margin > self.margin) | new.fooled).nonzero().flatten()
-        if len(raised) == 0:
-            return self, raised
-        if len(raised) == len(self.margin):
-            return new, raised
-        mine = (self.logits, self.margin, self.predictions, self.fooled)
-        theirs = (new.logits, new.margin, new.predictions, new.fooled)
+        raised = (new.margin > self.margin) | new.fooled
+        wide = raised.unsqueeze(1)
         return Answers(
-            *(old.index_copy(0, raised, values[raised]) for old, values in zip(mine, theirs, strict=True))
+            torch.where(wide, new.logits, self.logits),
+            torch.where(raised, new.margin, self.margin),
+            torch.where(wide if new.predictions.ndim == 2 else raised, new.predictions, self.predictions),
+            torch.where(raised, new.fooled, self.fooled),
         ), raised
 
 

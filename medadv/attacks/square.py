@@ -120,4 +120,5 @@ class Square(BudgetedAttack):
             noise = changed.fitted(rows, moves.next(best, numbers[:, number], self.share_at(query)))
             new = questions.show(rows, query, changed.images(rows, noise))
             answers, raised = answers.better(new)
-            best.index_copy_(0, raised, noise.index_select(0, raised))
+            better = raised.nonzero().flatten()
+            best.index_copy_(0, better, noise.index_select(0, better))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -59,7 +59,7 @@ class LinfSquares:
         """
         axes = len(self.size)
         sides = _sides(share, self.size, smallest=1)
-        places = _places(_corners(numbers[:, :axes], self.size, sides, (0,) * axes), self.size, sides)
+        places = _squares_of(self.size, sides, (0,) * axes, noise.device).places(numbers[:, :axes])
         values = (self.radius * _signs(numbers[:, axes:])).unsqueeze(2)
         places = places.unsqueeze(1).expand(-1, self.channels, -1)
         return noise.flatten(2).scatter(2, places, values.expand(-1, -1, places.shape[2])).reshape(noise.shape)
@@ -119,20 +119,18 @@ class L2Squares:
         axes = len(self.size)
         sides = _sides(share, self.size, smallest=_SMALLEST)
         margins = tuple(_FROM_THE_BORDER if extent >= _WIDE else 0 for extent in self.size)
+        squares = _squares_of(self.size, sides, margins, noise.device)
         filled, emptied = (
-            _places(_corners(part, self.size, sides, margins), self.size, sides)
-            .unsqueeze(1)
-            .expand(-1, self.channels, -1)
+            squares.places(part).unsqueeze(1).expand(-1, self.channels, -1)
             for part in (numbers[:, :axes], numbers[:, axes : 2 * axes])
         )
-        patterns = torch.stack([bumps(sides, axis).flatten() for axis in range(axes)]).to(noise.device)
-        pattern = patterns[_below(numbers[:, 2 * axes], axes)].unsqueeze(1)
+        pattern = squares.patterns[_below(numbers[:, 2 * axes], axes)].unsqueeze(1)
         signs = _signs(numbers[:, 2 * axes + 1 :]).unsqueeze(2)
         flat = noise.flatten(2)
         rest = flat.scatter(2, emptied, 0.0)
         unused = (self.radius**2 - length(noise, "l2") ** 2).clamp_min(0) / self.channels
-        squares = _squares(flat.gather(2, emptied)) + _squares(rest.gather(2, filled))
-        available = (per_row(unused, squares) + squares).sqrt()
+        within = _squares(flat.gather(2, emptied)) + _squares(rest.gather(2, filled))
+        available = (per_row(unused, within) + within).sqrt()
         old = flat.gather(2, filled)
         new = pattern * signs + old / positive(_squares(old).sqrt())
         new = new / positive(_squares(new).sqrt()) * available
@@ -142,7 +140,6 @@ class L2Squares:
         return noise * per_row(self.radius / positive(length(noise, "l2")), noise)
 
 
-@cache
 def bumps(sides: tuple[int, ...], axis: int) -> Tensor:
     """A positive bump in one half of a block and a negative one in the other, of length 1.
 
@@ -177,14 +174,51 @@ def _bump(sides: tuple[int, ...]) -> Tensor:
     return bump
 
 
-def _places(corners: Tensor, size: tuple[int, ...], sides: tuple[int, ...]) -> Tensor:
-    """The voxels of squares, [M, B] int64, counted through the image from its first one."""
-    steps = [math.prod(size[axis + 1 :]) for axis in range(len(size))]
-    offsets = torch.zeros((), dtype=torch.int64)
-    for side, step in zip(sides, steps, strict=True):
-        offsets = offsets.unsqueeze(-1) + step * torch.arange(side)
-    first = (corners * torch.tensor(steps, device=corners.device)).sum(dim=1, keepdim=True)
-    return first + offsets.flatten().to(corners.device)
+class _SquaresOf:
+    """Squares of one size.
+
+    Args:
+        size: of the image.
+        sides: of a square.
+        margins: voxels between the squares and the border of each axis, where there is room.
+        device: where the numbers are.
+    """
+
+    def __init__(
+        self, size: tuple[int, ...], sides: tuple[int, ...], margins: tuple[int, ...], device: torch.device
+    ) -> None:
+        self._size, self._sides, self._device = size, sides, device
+        room = [extent - side for extent, side in zip(size, sides, strict=True)]
+        kept = [min(margin, extra // 2) for margin, extra in zip(margins, room, strict=True)]
+        steps = [math.prod(size[axis + 1 :]) for axis in range(len(size))]
+        offsets = torch.tensor(sum(margin * step for margin, step in zip(kept, steps, strict=True)))
+        for side, step in zip(sides, steps, strict=True):
+            offsets = offsets.unsqueeze(-1) + step * torch.arange(side)
+        self._offsets = offsets.flatten().to(device)
+        self._steps = torch.tensor(steps, device=device)
+        self._counts = torch.tensor(
+            [extra - 2 * margin + 1 for extra, margin in zip(room, kept, strict=True)], device=device
+        )
+
+    @cached_property
+    def patterns(self) -> Tensor:
+        """Bumps halved along each axis, [axes, B]."""
+        return torch.stack([bumps(self._sides, axis).flatten() for axis in range(len(self._size))]).to(self._device)
+
+    def places(self, numbers: Tensor) -> Tensor:
+        """The voxels of squares at random, counted through the image from its first one.
+
+        Args:
+            numbers: [M, axes] in [-1, 1).
+
+        Returns:
+            [M, B] int64.
+        """
+        corners = _below(numbers, self._counts)
+        return (corners * self._steps).sum(dim=1, keepdim=True) + self._offsets
+
+
+_squares_of = lru_cache(maxsize=4)(_SquaresOf)
 
 
 def _sides(share: float, size: tuple[int, ...], smallest: int) -> tuple[int, ...]:
@@ -194,17 +228,9 @@ def _sides(share: float, size: tuple[int, ...], smallest: int) -> tuple[int, ...
     return tuple(min(side, extent) for extent in size)
 
 
-def _corners(numbers: Tensor, size: tuple[int, ...], sides: tuple[int, ...], margins: tuple[int, ...]) -> Tensor:
-    """Corners of squares inside the image, so many voxels from its border where there is room, [M, axes] int64."""
-    room = [extent - side for extent, side in zip(size, sides, strict=True)]
-    kept = [min(margin, extra // 2) for margin, extra in zip(margins, room, strict=True)]
-    counts = torch.tensor([extra - 2 * margin + 1 for extra, margin in zip(room, kept, strict=True)])
-    return torch.tensor(kept, device=numbers.device) + _below(numbers, counts.to(numbers.device))
-
-
-def _below(numbers: Tensor, counts: Tensor | int) -> Tensor:
+def _below(numbers: Tensor, count: Tensor | int) -> Tensor:
     """Whole numbers from 0 to count - 1 of numbers in [-1, 1)."""
-    return torch.minimum(((numbers + 1) / 2 * counts).long(), torch.as_tensor(counts, device=numbers.device) - 1)
+    return ((numbers + 1) / 2 * count).long().clamp_max(count - 1)
 
 
 def _signs(numbers: Tensor) -> Tensor:
