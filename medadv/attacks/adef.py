@@ -75,16 +75,13 @@ class ADef(MinimumNormGradientAttack):
         others = rivals(hunt.logits[rows], hunt.targets[rows], self.classes - 1)
         flow = ANY_FLOW.identity(hunt.images[rows])["flow"]
         for step in range(self.steps):
-            shown = ((1 + self.overshoot) * flow).requires_grad_()
-            logits, adversarial = hunt.look(rows, step, shown)
-            going = ~adversarial
-            if not bool(going.any()):
-                return
-            boundary = Boundary.of(hunt, rows, step, shown, logits, others, going)
+            flow = flow + self._move(Boundary.at(hunt, rows, step, (1 + self.overshoot) * flow, others))
+            # Backward passes are many: those of images that are done cost more than to show the others once more.
+            with torch.no_grad():
+                going = ~hunt.look(rows, step + 1, (1 + self.overshoot) * flow).adversarial
             rows, others, flow = rows[going], others[going], flow[going]
-            flow = flow + self._move(boundary)
-        with torch.no_grad():
-            hunt.look(rows, self.steps, (1 + self.overshoot) * flow)
+            if len(rows) == 0:
+                return
 
     def _move(self, boundary: Boundary) -> Tensor:
         """The smooth flow [M, D, *S] to the class that needs the smallest displacement."""

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.gradients import jacobian
-from medadv.attacks.minimum_norm.boundary import CLASSES, first_guess
+from medadv.attacks.gradients import slope
+from medadv.attacks.minimum_norm.boundary import CLASSES, first_guess, margin_and_shares
 from medadv.attacks.minimum_norm.hunt import Hunt
+from medadv.attacks.minimum_norm.length import length, per_row
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
-from medadv.objectives import Margin
 
 # Constants of the authors' code.
 _PATIENCE = 0.9999  # the loss must fall below this share of itself in a tenth of the steps
@@ -82,7 +82,7 @@ class CarliniWagner(MinimumNormGradientAttack):
 
     def _chase(self, hunt: Hunt) -> None:
         rows = hunt.rows
-        guess = first_guess(hunt, CLASSES)
+        guess, _ = first_guess(hunt, CLASSES)
         with torch.no_grad():
             hunt.look(rows, 1, guess)
         weight = torch.full_like(hunt.needed[rows], self.weight, dtype=torch.float64)
@@ -99,29 +99,35 @@ class CarliniWagner(MinimumNormGradientAttack):
         found = torch.zeros_like(weights, dtype=torch.bool)
         places = torch.arange(len(weights), device=weights.device)
         start = _inverse(hunt, rows)
-        descent = _Adam(self.rate, start)
+        descent, start = _Adam(self.rate, start), start.tanh()
         before = torch.full_like(weights, torch.inf)
         for step in range(self.steps):
-            values = descent.values.requires_grad_()
-            noise = scale / 2 * (values.tanh() - start.tanh())
-            logits, adversarial = hunt.look(rows, search * self.steps + step, noise)
-            found[places[adversarial]] = True
-            lacking = (hunt.needed[rows] - Margin()(logits, hunt.targets[rows])).clamp_min(0)
-            loss = (noise / scale).square().flatten(1).sum(dim=1, dtype=torch.float64) + weights[places] * lacking
-            going = torch.ones_like(adversarial)
-            if step % max(self.steps // 10, 1) == 0:
-                going = loss.detach() <= _PATIENCE * before
-                before = loss.detach()
+            tangent = descent.values.tanh()
+            noise = (tangent - start).mul_(scale / 2)
+            sight = hunt.look(rows, search * self.steps + step, noise)
+            found[places] |= sight.adversarial
+            margin, shares = margin_and_shares(sight.logits.detach(), hunt.examples(rows).targets)
+            lacking = hunt.needed[rows] - margin
+            shares *= -per_row(weights[places] * (lacking > 0), shares)
+            checked = step % max(self.steps // 10, 1) == 0
+            if checked:
+                loss = (length(noise, "l2") / scale).square_() + weights[places] * lacking.clamp_min_(0)
+                going = loss <= _PATIENCE * before
                 if not bool(going.any()):
                     return found
-            gradient = jacobian(loss[going].unsqueeze(1), values).squeeze(1)[going]
-            rows, places, start, before = rows[going], places[going], start[going], before[going]
-            descent.keep(going)
-            descent.move(hunt.differentiated(rows, step, gradient))
+                rows, places, start, before = rows[going], places[going], start[going], loss[going]
+                tangent, noise = tangent[going], noise[going]
+                descent.keep(going)
+                # Rows that are done weigh nothing.
+                shares *= per_row(going, shares)
+            gradient = slope(sight.logits, sight.shown, shares)
+            gradient = hunt.differentiated(rows, step, gradient[going] if checked else gradient)
+            # With the slopes of the squared length, in units of the image range, and of the tangent.
+            gradient = gradient.add_(noise, alpha=2 / scale**2).mul_(scale / 2).mul_(1 - tangent.square_())
+            descent.move(gradient)
         with torch.no_grad():
-            noise = scale / 2 * (descent.values.tanh() - start.tanh())
-            _, adversarial = hunt.look(rows, (search + 1) * self.steps, noise)
-        found[places[adversarial]] = True
+            noise = (descent.values.tanh() - start).mul_(scale / 2)
+            found[places] |= hunt.look(rows, (search + 1) * self.steps, noise).adversarial
         return found
 
 
@@ -161,12 +167,11 @@ class _Adam:
     def move(self, gradient: Tensor) -> None:
         self._steps += 1
         first, second = _ADAM_DECAY
-        self._mean = first * self._mean + (1 - first) * gradient
-        self._square = second * self._square + (1 - second) * gradient**2
-        mean, square = self._mean / (1 - first**self._steps), self._square / (1 - second**self._steps)
-        self.values = self.values.detach() - self.rate * mean / (square.sqrt() + _ADAM_EPSILON)
+        self._mean.mul_(first).add_(gradient, alpha=1 - first)
+        self._square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        size = (self._square / (1 - second**self._steps)).sqrt_().add_(_ADAM_EPSILON)
+        self.values.addcdiv_(self._mean, size, value=-self.rate / (1 - first**self._steps))
 
     def keep(self, rows: Tensor) -> None:
-        self.values, self._mean, self._square = (
-            values.detach()[rows] for values in (self.values, self._mean, self._square)
-        )
+        if not bool(rows.all()):
+            self.values, self._mean, self._square = (values[rows] for values in (self.values, self._mean, self._square))

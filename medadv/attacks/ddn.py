@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.gradients import jacobian
-from medadv.attacks.minimum_norm.boundary import CLASSES, first_guess
-from medadv.attacks.minimum_norm.hunt import Hunt
-from medadv.attacks.minimum_norm.length import length, per_row, positive, unit
+from medadv.attacks.minimum_norm.boundary import classes_for, first_guess, margin_and_shares
+from medadv.attacks.minimum_norm.hunt import Hunt, Sight
+from medadv.attacks.minimum_norm.length import length, per_row, unit
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
 from medadv.attacks.minimum_norm.schedule import cosine
 from medadv.objectives import Margin, Objective
@@ -20,6 +19,8 @@ from medadv.objectives import Margin, Objective
 # Constants of the paper; lengths as fractions of the image range.
 _FIRST_LENGTH = 1.0
 _FIRST_STEP, _LAST_STEP = 1.0, 0.01
+
+_NO_LENGTH = 1e-30  # noise below this stays where it is
 
 
 @dataclass(frozen=True, repr=False)
@@ -67,20 +68,23 @@ class DDN(MinimumNormGradientAttack):
         rows, scale = hunt.rows, hunt.victim.scale
         low, high = hunt.room(rows)
         longest = length(torch.maximum(high, -low), "l2")
-        noise = first_guess(hunt, CLASSES)
+        noise, taken = first_guess(hunt, classes_for(self.steps))
+        steps = self.steps - taken
         radius = length(noise, "l2")
         radius = torch.where(radius > 0, radius, _FIRST_LENGTH * scale)
-        for step in range(self.steps):
-            noise = noise.detach().requires_grad_()
-            logits, adversarial = hunt.look(rows, step, noise)
-            gradient = self._gradient(hunt, step, noise, logits)
-            radius = torch.where(adversarial, (1 - self.gamma) * radius, (1 + self.gamma) * radius)
+        for step in range(steps):
+            sight = hunt.look(rows, step, noise)
+            gradient = unit(self._gradient(hunt, step, sight))
+            radius *= torch.where(sight.adversarial, 1 - self.gamma, 1 + self.gamma)
             radius = torch.minimum(radius, longest)
-            noise = noise.detach() + scale * cosine(_FIRST_STEP, _LAST_STEP, step, self.steps) * gradient
-            noise = hunt.clip(rows, noise * per_row(radius / positive(length(noise, "l2")), noise))
+            noise.add_(gradient, alpha=scale * cosine(_FIRST_STEP, _LAST_STEP, step, steps))
+            noise = hunt.clip(rows, noise.mul_(per_row(radius / length(noise, "l2").clamp_min_(_NO_LENGTH), noise)))
         with torch.no_grad():
-            hunt.look(rows, self.steps, noise)
+            hunt.look(rows, steps, noise)
 
-    def _gradient(self, hunt: Hunt, step: int, noise: Tensor, logits: Tensor) -> Tensor:
-        value = self.objective(logits, hunt.targets[hunt.rows])
-        return unit(hunt.differentiated(hunt.rows, step, jacobian(value.unsqueeze(1), noise).squeeze(1)))
+    def _gradient(self, hunt: Hunt, step: int, sight: Sight) -> Tensor:
+        targets = hunt.examples(hunt.rows).targets
+        if self.objective == Margin():
+            _, shares = margin_and_shares(sight.logits.detach(), targets)
+            return hunt.gradient(hunt.rows, step, sight, sight.logits, shares)
+        return hunt.gradient(hunt.rows, step, sight, self.objective(sight.logits, targets))

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.minimum_norm.boundary import CLASSES, OVERSHOOT, Boundary, chosen, rivals
+from medadv.attacks.minimum_norm.boundary import CLASSES, OVERSHOOT, Boundary, rivals
 from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.length import per_row
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
@@ -65,27 +66,34 @@ class DeepFool(MinimumNormGradientAttack):
     def _chase(self, hunt: Hunt) -> None:
         rows = hunt.rows
         others = rivals(hunt.logits[rows], hunt.targets[rows], self.classes - 1)
-        change = torch.zeros_like(hunt.images[rows])
+        change = torch.zeros_like(hunt.examples(rows).images)
         direct = torch.zeros_like(hunt.images)
         for step in range(self.steps):
-            shown = change.requires_grad_()
-            logits, adversarial = hunt.look(rows, step, shown)
-            going = ~adversarial
-            if not bool(going.any()):
-                break
-            boundary = Boundary.of(hunt, rows, step, shown, logits, others, going)
-            rows, others, change = rows[going], others[going], change.detach()[going]
-            low, high = hunt.room(rows)
-            ways, costs = boundary.straight_moves(low - change, high - change, self.norm)
-            far, nearest = costs.min(dim=1)
-            far = (1 + self.overshoot) * (far + _BEYOND * hunt.victim.scale)
-            # Where every class is out of reach, the image stays.
-            far = torch.where(far.isinf(), 0.0, far)
-            from_clean, lengths = boundary.seen_from(-change).moves(low, high, self.norm)
-            direct[rows] = (1 + self.overshoot) * chosen(from_clean, lengths.argmin(dim=1))
-            change = hunt.clip(rows, change + per_row(far, change) * chosen(ways, nearest))
-        else:
+            boundary = Boundary.at(hunt, rows, step, change, others)
+            before, change = change, self._next(hunt, rows, boundary, change)
+            # Backward passes are many: those of images that are done cost more than to show the others once more.
             with torch.no_grad():
-                hunt.look(rows, self.steps, change)
+                done = hunt.look(rows, step + 1, change).adversarial
+            if step + 1 == self.steps:
+                done = torch.ones_like(done)
+            if not bool(done.any()):
+                continue
+            direct[rows[done]] = self._direct(hunt, rows[done], boundary.of_rows(done).seen_from(-before[done]))
+            rows, others, change = rows[~done], others[~done], change[~done]
+            if len(rows) == 0:
+                break
         with torch.no_grad():
-            hunt.look(hunt.rows, self.steps, hunt.clip(hunt.rows, direct[hunt.rows]))
+            hunt.look(hunt.rows, self.steps, direct[hunt.rows])
+
+    def _next(self, hunt: Hunt, rows: Tensor, boundary: Boundary, change: Tensor) -> Tensor:
+        low, high = hunt.room(rows)
+        way, far = boundary.straight_move(low - change, high - change, self.norm)
+        far = (1 + self.overshoot) * (far + _BEYOND * hunt.victim.scale)
+        # Where every class is out of reach, the image stays.
+        far = torch.where(far.isinf(), 0.0, far)
+        return hunt.clip(rows, way.mul_(per_row(far, way)).add_(change))
+
+    def _direct(self, hunt: Hunt, rows: Tensor, boundary: Boundary) -> Tensor:
+        """The point inside the bounds and beyond the hyperplanes that is nearest to the clean image."""
+        move, _ = boundary.nearest_move(*hunt.room(rows), self.norm)
+        return hunt.clip(rows, move.mul_(1 + self.overshoot))

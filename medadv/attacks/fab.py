@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.minimum_norm.boundary import CLASSES, Boundary, chosen, rivals
+from medadv.attacks.minimum_norm.boundary import CLASSES, Boundary, rivals
 from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.length import length, per_row
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
@@ -92,24 +92,17 @@ class FAB(MinimumNormGradientAttack):
 
     def _follow(self, hunt: Hunt, noise: Tensor, others: Tensor) -> None:
         rows = hunt.rows
-        everything = torch.ones_like(rows, dtype=torch.bool)
-        low, high = hunt.room(rows)
         for step in range(self.steps):
-            noise = noise.detach().requires_grad_()
-            logits, _ = hunt.look(rows, step, noise)
-            boundary = Boundary.of(hunt, rows, step, noise, logits, others, everything)
-            noise = noise.detach()
-            noise = hunt.clip(rows, self._next(boundary, noise, low, high))
+            boundary = Boundary.at(hunt, rows, step, noise, others)
+            noise = hunt.clip(rows, self._next(boundary, noise, *hunt.room(rows)))
             with torch.no_grad():
-                _, adversarial = hunt.look(rows, step + 1, noise)
-            noise = torch.where(per_row(adversarial, noise).bool(), _BETA * noise, noise)
+                adversarial = hunt.look(rows, step + 1, noise).adversarial
+            noise.mul_(per_row(torch.where(adversarial, _BETA, 1.0), noise))
 
     def _next(self, boundary: Boundary, noise: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        moves, costs = boundary.moves(low - noise, high - noise, self.norm)
-        nearest = costs.argmin(dim=1)
-        from_here = chosen(moves, nearest)
-        from_clean = boundary.of_class(nearest).seen_from(-noise).moves(low, high, self.norm)[0].squeeze(1)
+        from_here, nearest = boundary.nearest_move(low - noise, high - noise, self.norm)
+        from_clean, _ = boundary.of_class(nearest).seen_from(-noise).moves(low, high, self.norm)
         here, clean = length(from_here, self.norm), length(from_clean, self.norm)
         share = (here / (here + clean).clamp_min(1e-300)).clamp_max(_ALPHA_MAX)
-        weight = per_row(share, noise)
-        return (1 - weight) * (noise + _ETA * from_here) + weight * _ETA * from_clean
+        moved = noise.add(from_here, alpha=_ETA).mul_(per_row(1 - share, noise))
+        return moved.add_(from_clean.mul_(per_row(_ETA * share, noise)))

@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.gradients import jacobian
 from medadv.attacks.minimum_norm.ball import to_ball
-from medadv.attacks.minimum_norm.boundary import CLASSES, first_guess
+from medadv.attacks.minimum_norm.boundary import classes_for, first_guess, margin_and_shares
 from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.length import dual_length, length, positive, unit
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
 from medadv.attacks.minimum_norm.schedule import cosine
-from medadv.objectives import Margin
 
 NORMS = ("linf", "l2", "l1", "l0")
 
@@ -66,25 +64,25 @@ class FMN(MinimumNormGradientAttack):
         rows, scale = hunt.rows, hunt.victim.scale
         low, high = hunt.room(rows)
         longest = length(torch.maximum(high, -low), self.norm)
-        noise = first_guess(hunt, CLASSES)
+        noise, taken = first_guess(hunt, classes_for(self.steps))
+        steps = self.steps - taken
         if self.norm == "l0":
             # A few entries at the bounds are hard to leave: the guess is looked at, the walk starts at the clean image.
             with torch.no_grad():
                 hunt.look(rows, 0, noise)
             noise = torch.zeros_like(noise)
         radius = torch.full_like(longest, torch.inf)
-        for step in range(self.steps):
-            noise = noise.detach().requires_grad_()
-            logits, adversarial = hunt.look(rows, step, noise)
-            margin = Margin()(logits, hunt.targets[rows]) - hunt.needed[rows]
-            gradient = hunt.differentiated(rows, step, jacobian(margin.unsqueeze(1), noise).squeeze(1))
-            noise = noise.detach()
-            radius = self._radius(hunt, step, radius, adversarial, noise, margin.detach(), gradient)
+        for step in range(steps):
+            sight = hunt.look(rows, step, noise)
+            margin, shares = margin_and_shares(sight.logits.detach(), hunt.examples(rows).targets)
+            gradient = hunt.gradient(rows, step, sight, sight.logits, shares)
+            gamma = cosine(_FIRST_GAMMA, _LAST_GAMMA, step, steps)
+            radius = self._radius(hunt, gamma, radius, sight.adversarial, noise, margin - hunt.needed[rows], gradient)
             radius = torch.minimum(radius, longest)
-            noise = noise + scale * cosine(_FIRST_STEP, _LAST_STEP, step, self.steps) * unit(gradient)
+            noise.add_(unit(gradient), alpha=scale * cosine(_FIRST_STEP, _LAST_STEP, step, steps))
             noise = self._inside(hunt, noise, radius)
         with torch.no_grad():
-            hunt.look(rows, self.steps, noise)
+            hunt.look(rows, steps, noise)
 
     def _inside(self, hunt: Hunt, noise: Tensor, radius: Tensor) -> Tensor:
         if self.norm == "l0":
@@ -96,21 +94,22 @@ class FMN(MinimumNormGradientAttack):
     def _radius(
         self,
         hunt: Hunt,
-        step: int,
+        gamma: float,
         radius: Tensor,
         adversarial: Tensor,
         noise: Tensor,
         margin: Tensor,
         gradient: Tensor,
     ) -> Tensor:
-        gamma = cosine(_FIRST_GAMMA, _LAST_GAMMA, step, self.steps)
         best = hunt.record.distance[hunt.rows]
         if self.norm == "l0":
             radius = torch.where(radius.isinf(), length(noise, "l0"), radius)
             fewer = torch.minimum(((1 - gamma) * radius).floor(), radius - 1).clamp_min(1)
             more = torch.maximum(((1 + gamma) * radius).floor(), radius + 1)
             return torch.where(adversarial, torch.minimum(fewer, best), more)
-        to_boundary = margin.double().abs() / positive(dual_length(gradient, self.norm))
+        nothing = best.isinf()
+        if bool(nothing.any()):
+            to_boundary = margin.double().abs() / positive(dual_length(gradient, self.norm))
+            radius = torch.where(nothing, length(noise, self.norm) + to_boundary, radius)
         # A little beyond the boundary: on it, rounding decides.
-        sought = (1 + gamma) * torch.where(best.isinf(), length(noise, self.norm) + to_boundary, radius)
-        return torch.where(adversarial, torch.minimum((1 - gamma) * radius, best), sought)
+        return torch.where(adversarial, torch.minimum((1 - gamma) * radius, best), (1 + gamma) * radius)

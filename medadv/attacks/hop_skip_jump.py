@@ -103,7 +103,7 @@ class HopSkipJump(MinimumNormAttack):
                 break
             images = low + hunt.victim.scale * self._random_images(hunt, rows, number)
             noise = hunt.clip(rows, images - hunt.images[rows])
-            _, adversarial = hunt.look(rows, 0, noise)
+            adversarial = hunt.look(rows, 0, noise).adversarial
             found[rows[adversarial]] = noise[adversarial]
             rows = rows[~adversarial]
         started = hunt.rows[hunt.record.fooled[hunt.rows]]
@@ -129,7 +129,7 @@ class HopSkipJump(MinimumNormAttack):
         for _ in range(math.ceil(-math.log2(self._tolerance(noise[0].numel())))):
             middle = (inner + outer) / 2
             shorter = noise * per_row(middle, noise) if norm == "l2" else to_ball(noise, middle * limit, "linf")
-            _, adversarial = hunt.look(rows, step, shorter)
+            adversarial = hunt.look(rows, step, shorter).adversarial
             inner, outer = torch.where(adversarial, inner, middle), torch.where(adversarial, middle, outer)
             nearest = torch.where(per_row(adversarial, noise) > 0, shorter, nearest)
         return nearest
@@ -159,10 +159,10 @@ class HopSkipJump(MinimumNormAttack):
         self, hunt: Hunt, rows: Tensor, step: int, noise: Tensor, reach: Tensor, probes: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Probes [M, B, *image] as they are inside the bounds, in units of `reach`, and which are adversarial."""
-        many = rows.repeat_interleave(probes.shape[1])
+        low, high = (limit.repeat_interleave(probes.shape[1], dim=0) for limit in hunt.room(rows))
         steps = unit(probes.flatten(0, 1)) * per_row(reach.repeat_interleave(probes.shape[1]), noise)
         start = noise.repeat_interleave(probes.shape[1], dim=0)
-        changed = hunt.clip(many, start + steps)
+        changed = torch.clamp(start + steps, low, high)
         adversarial = hunt.answers(rows, step, changed.reshape(probes.shape))
         moved = (changed - start) / per_row(reach.repeat_interleave(probes.shape[1]), noise)
         return moved.reshape(probes.shape), adversarial
@@ -174,7 +174,7 @@ class HopSkipJump(MinimumNormAttack):
         result = noise.clone()
         for _ in range(_HALVINGS):
             jumped = hunt.clip(rows[left], noise[left] + per_row(size[left], noise) * direction[left])
-            _, adversarial = hunt.look(rows[left], step, jumped)
+            adversarial = hunt.look(rows[left], step, jumped).adversarial
             result[left[adversarial]] = jumped[adversarial]
             left = left[~adversarial]
             if len(left) == 0:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
 from torch import Tensor
 
 from medadv.attacks.gradients import refuse_not_finite
@@ -10,6 +14,77 @@ from medadv.attacks.result import Result
 from medadv.models.victim import Victim
 from medadv.objectives import Margin, Objective, Undetected
 from medadv.perturbations import Parameters, Perturbation
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Examples that the victim is asked about together, gathered once.
+
+    Attributes:
+        rows: [M] int64.
+        images: [M, C, *S] clean.
+        targets: [M].
+        ids: [M] int64, their numbers.
+        bounds: (low, high) in image units.
+    """
+
+    rows: Tensor
+    images: Tensor
+    targets: Tensor
+    ids: Tensor
+    bounds: tuple[float, float]
+
+    @cached_property
+    def room(self) -> tuple[Tensor, Tensor]:
+        """How far every voxel may go down and up: low <= 0 and high >= 0, both [M, C, *S], in image units."""
+        low, high = self.bounds
+        return (low - self.images).clamp_max_(0), (high - self.images).clamp_min_(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What the victim says of changed images.
+
+    Attributes:
+        logits: [M, K]; differentiable where gradients are on.
+        margin: [M], above 0 exactly where the victim is fooled.
+        predictions: [M] int64, or [M, K].
+        fooled: bool [M].
+    """
+
+    logits: Tensor
+    margin: Tensor
+    predictions: Tensor
+    fooled: Tensor
+
+    def of_rows(self, rows: Tensor) -> Answers:
+        """Those to some images.
+
+        Args:
+            rows: bool [M] or int64.
+
+        Returns:
+            With fewer rows.
+        """
+        return Answers(self.logits[rows], self.margin[rows], self.predictions[rows], self.fooled[rows])
+
+    def better(self, new: Answers) -> tuple[Answers, Tensor]:
+        """Of each row the new answer where it has the higher margin, or where the victim is fooled.
+
+        Args:
+            new: answers about other changes of the same examples.
+
+        Returns:
+            Answers, and bool [M], which of them are new.
+        """
+        raised = (new.margin > self.margin) | new.fooled
+        wide = raised.unsqueeze(1)
+        return Answers(
+            torch.where(wide, new.logits, self.logits),
+            torch.where(raised, new.margin, self.margin),
+            torch.where(wide if new.predictions.ndim == 2 else raised, new.predictions, self.predictions),
+            torch.where(raised, new.fooled, self.fooled),
+        ), raised
 
 
 class Questions:
@@ -44,35 +119,78 @@ class Questions:
         self.perturbation = perturbation
         self.victim = victim
         self.images = images.detach().clone()
-        self.targets = targets
+        self.targets = targets.clone()
         self.ids = ids
         self.goals = goals
         self.logits = clean_logits.detach().clone()
         self.margin: Objective = Undetected() if victim.guarded else Margin()
         wrong = ~victim.correct(self.logits, targets)
         self.rows = (~wrong).nonzero().flatten()
+        self._examples: Examples | None = None
         loss = self.margin(self.logits, targets)
         self.record = self._new_record(loss, victim.task.predict(self.logits), wrong)
+
+    def examples(self, rows: Tensor) -> Examples:
+        """Gather examples; those of the last call are not gathered again.
+
+        Args:
+            rows: [M] int64, in ascending order, each once; never written to.
+
+        Returns:
+            Their images, targets and numbers.
+        """
+        if self._examples is None or self._examples.rows is not rows:
+            images, targets, ids = self.images, self.targets, self.ids
+            if len(rows) < len(images):
+                images, targets, ids = (values.index_select(0, rows) for values in (images, targets, ids))
+            self._examples = Examples(rows, images, targets, ids, self.victim.bounds)
+        return self._examples
 
     def ask(self, rows: Tensor, step: int, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Show images to the victim and write down what it says.
 
         Args:
-            rows: [M] int64, the examples, each once.
+            rows: [M] int64, the examples, in ascending order, each once.
             step: steps made so far.
             parameters: of the perturbation, each [M, ...].
 
         Returns:
             Logits [M, K], differentiable in the parameters, and whether the victim is fooled, bool [M].
         """
-        images = self.perturbation.apply(self.images[rows], parameters, self.victim.bounds)
-        logits = self.victim(images)
-        refuse_not_finite("logits", logits, step, self.ids[rows])
-        answers = logits.detach()
-        margin = self.margin(answers, self.targets[rows])
-        fooled = self._fooled(rows, answers, margin)
-        self.record.see(rows, step, images, parameters, margin, self.victim.task.predict(answers), fooled)
-        return logits, fooled
+        images = self.perturbation.apply(self.examples(rows).images, parameters, self.victim.bounds)
+        answers = self.show(rows, step, images)
+        self.note(rows, step, images, parameters, answers)
+        return answers.logits, answers.fooled
+
+    def show(self, rows: Tensor, step: int, images: Tensor) -> Answers:
+        """Show images to the victim, and count that.
+
+        Args:
+            rows: [M] int64, the examples, in ascending order, each once.
+            step: steps made so far.
+            images: [M, C, *S].
+
+        Returns:
+            What it says, to be written down with `note` where it is worth it.
+        """
+        examples, logits = self.examples(rows), self.victim(images)
+        self.record.forwards[rows] += self.victim.passes
+        found = logits.detach()
+        refuse_not_finite("logits", found, step, examples.ids)
+        margin = self.margin(found, examples.targets)
+        return Answers(logits, margin, self.victim.task.predict(found), self._fooled(examples, found, margin))
+
+    def note(self, rows: Tensor, step: int, images: Tensor, parameters: Parameters, answers: Answers) -> None:
+        """Write down what the victim said of images that it was shown.
+
+        Args:
+            rows: [M] int64, the examples, each once.
+            step: steps made so far.
+            images: [M, C, *S].
+            parameters: of these images.
+            answers: to these images.
+        """
+        self.record.keep(rows, step, images, parameters, answers.margin, answers.predictions, answers.fooled)
 
     def result(self) -> Result:
         """The finished result."""
@@ -82,7 +200,7 @@ class Questions:
         identity = self.perturbation.identity(self.images)
         return Record(self.images, identity, loss, predictions, wrong, 0, self.victim.passes)
 
-    def _fooled(self, rows: Tensor, logits: Tensor, margin: Tensor) -> Tensor:
+    def _fooled(self, examples: Examples, logits: Tensor, margin: Tensor) -> Tensor:
         if self.goals is not None:
-            return self.victim.task.predict(logits) == self.goals[rows]
-        return ~self.victim.correct(logits, self.targets[rows])
+            return self.victim.task.predict(logits) == self.goals[examples.rows]
+        return ~self.victim.correct(logits, examples.targets)

@@ -68,6 +68,19 @@ class Record:
             wrong: bool [M].
         """
         self.forwards[rows] += self.passes
+        self.keep(rows, step, images, parameters, loss, predictions, wrong)
+
+    def keep(
+        self,
+        rows: Tensor,
+        step: int,
+        images: Tensor,
+        parameters: Parameters,
+        loss: Tensor,
+        predictions: Tensor,
+        wrong: Tensor,
+    ) -> None:
+        """As `see`, for images that were counted when they were shown."""
         fooled = self.fooled[rows]
         better = (wrong & ~fooled) | ((wrong == fooled) & (loss.detach() > self.loss[rows]))
         self._keep(rows, better, images, parameters, loss, predictions)
@@ -106,15 +119,19 @@ class Record:
             return
         kept = rows[chosen]
         # Often all of them are better: then they need not be gathered first.
-        of = slice(None) if len(chosen) == len(rows) else chosen
-        self.images[kept] = images.detach()[of]
+        every = len(chosen) == len(rows)
+        self.images.index_copy_(0, kept, _of(images, None if every else chosen))
         for name, values in parameters.items():
-            self.parameters[name][kept] = values.detach()[of]
-        self.loss[kept] = loss.detach()[of]
-        self.predictions[kept] = predictions[of]
+            self.parameters[name].index_copy_(0, kept, _of(values, None if every else chosen))
+        self.loss[kept] = loss.detach()[chosen]
+        self.predictions[kept] = predictions[chosen]
 
     def _note_first(self, rows: Tensor, step: int, wrong: Tensor) -> None:
         first = rows[wrong & ~self.fooled[rows]]
         if len(first) > 0:
             self.step[first] = step
             self.fooled[first] = True
+
+
+def _of(values: Tensor, chosen: Tensor | None) -> Tensor:
+    return values.detach() if chosen is None else values.detach().index_select(0, chosen)

@@ -14,6 +14,7 @@ from medadv.attacks.budgeted_attack import BudgetedAttack
 from medadv.attacks.questions import Questions
 from medadv.attacks.randomness import Draw
 from medadv.attacks.result import Result
+from medadv.attacks.square_images import L2Images, LinfImages
 from medadv.attacks.square_moves import L2Squares, LinfSquares
 from medadv.models.victim import Victim
 from medadv.perturbations import Additive
@@ -101,22 +102,23 @@ class Square(BudgetedAttack):
         (radius,) = self.perturbation.radii(bounds).values()
         shape = tuple(questions.images.shape[1:])
         moves = (LinfSquares if self.norm == "linf" else L2Squares)(shape, radius)
-        draw = Draw(self.seed, questions.ids[rows], 0)
-        best = self.perturbation.project(questions.images[rows], {"noise": moves.first(draw)}, bounds)["noise"]
-        logits, wrong = questions.ask(rows, 0, {"noise": best})
-        margin = questions.margin(logits, questions.targets[rows])
-        rows, best, margin = rows[~wrong], best[~wrong], margin[~wrong]
-        for query in range(1, self.queries):
-            if len(rows) == 0:
-                return
+        changed = (LinfImages if self.norm == "linf" else L2Images)(self.perturbation, questions)
+        best = changed.fitted(rows, moves.first(Draw(self.seed, questions.ids[rows], 0)))
+        answers = questions.show(rows, 0, changed.images(rows, best))
+        numbers = best.new_empty(len(rows), 0)
+        for query in range(1, self.queries + 1):
+            leaving = answers.fooled if query < self.queries else torch.ones_like(answers.fooled)
+            if bool(leaving.any()):
+                changed.note(rows, query - 1, best, answers, leaving)
+                rows, best, answers = rows[~leaving], best[~leaving], answers.of_rows(~leaving)
+                numbers = numbers[~leaving]
+                if len(rows) == 0:
+                    return
             block, number = divmod(query - 1, _BLOCK)
             if number == 0:
                 numbers = Draw(self.seed, questions.ids[rows], 1 + block).uniform((_BLOCK, moves.numbers))
-            noise = moves.next(best, numbers[:, number], self.share_at(query))
-            noise = self.perturbation.project(questions.images[rows], {"noise": noise}, bounds)["noise"]
-            logits, wrong = questions.ask(rows, query, {"noise": noise})
-            raised = questions.margin(logits, questions.targets[rows])
-            better = raised > margin
-            best[better], margin[better] = noise[better], raised[better]
-            if bool(wrong.any()):
-                rows, best, margin, numbers = rows[~wrong], best[~wrong], margin[~wrong], numbers[~wrong]
+            noise = changed.fitted(rows, moves.next(best, numbers[:, number], self.share_at(query)))
+            new = questions.show(rows, query, changed.images(rows, noise))
+            answers, raised = answers.better(new)
+            better = raised.nonzero().flatten()
+            best.index_copy_(0, better, noise.index_select(0, better))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class LinfSquares:
             [M, C, *S].
         """
         stripes = _signs(draw.uniform((self.channels, 1, *self.size[1:])))
-        return self.radius * stripes.expand(-1, -1, *self.size)
+        return (self.radius * stripes).expand(-1, -1, *self.size).contiguous()
 
     def next(self, noise: Tensor, numbers: Tensor, share: float) -> Tensor:
         """Noise with one square changed.
@@ -56,10 +57,12 @@ class LinfSquares:
         Returns:
             [M, C, *S].
         """
+        axes = len(self.size)
         sides = _sides(share, self.size, smallest=1)
-        corners = _corners(numbers[:, : len(self.size)], self.size, sides, (0,) * len(self.size))
-        signs = _signs(numbers[:, len(self.size) :]).reshape(-1, self.channels, *[1] * len(self.size))
-        return torch.where(_window(corners, self.size, sides), self.radius * signs, noise)
+        places = _squares_of(self.size, sides, (0,) * axes, noise.device).places(numbers[:, :axes])
+        values = (self.radius * _signs(numbers[:, axes:])).unsqueeze(2)
+        places = places.unsqueeze(1).expand(-1, self.channels, -1)
+        return noise.flatten(2).scatter(2, places, values.expand(-1, -1, places.shape[2])).reshape(noise.shape)
 
 
 class L2Squares:
@@ -116,19 +119,22 @@ class L2Squares:
         axes = len(self.size)
         sides = _sides(share, self.size, smallest=_SMALLEST)
         margins = tuple(_FROM_THE_BORDER if extent >= _WIDE else 0 for extent in self.size)
-        corners = _corners(numbers[:, :axes], self.size, sides, margins)
-        others = _corners(numbers[:, axes : 2 * axes], self.size, sides, margins)
-        emptied = _window(others, self.size, sides)
-        filled = _window(corners, self.size, sides)
-        along = _below(numbers[:, 2 * axes], axes)
-        signs = _signs(numbers[:, 2 * axes + 1 :]).reshape(-1, self.channels, *[1] * axes)
+        squares = _squares_of(self.size, sides, margins, noise.device)
+        filled, emptied = (
+            squares.places(part).unsqueeze(1).expand(-1, self.channels, -1)
+            for part in (numbers[:, :axes], numbers[:, axes : 2 * axes])
+        )
+        pattern = squares.patterns[_below(numbers[:, 2 * axes], axes)].unsqueeze(1)
+        signs = _signs(numbers[:, 2 * axes + 1 :]).unsqueeze(2)
+        flat = noise.flatten(2)
+        rest = flat.scatter(2, emptied, 0.0)
         unused = (self.radius**2 - length(noise, "l2") ** 2).clamp_min(0) / self.channels
-        available = (per_row(unused, noise) + _squares(noise * (filled | emptied))).sqrt()
-        old = noise * filled
-        new = _placed(corners, along, self.size, sides).unsqueeze(1) * signs + old / positive(_squares(old).sqrt())
-        new = new * filled
+        within = _squares(flat.gather(2, emptied)) + _squares(rest.gather(2, filled))
+        available = (per_row(unused, within) + within).sqrt()
+        old = flat.gather(2, filled)
+        new = pattern * signs + old / positive(_squares(old).sqrt())
         new = new / positive(_squares(new).sqrt()) * available
-        return self._stretched(torch.where(filled, new, noise * ~emptied))
+        return self._stretched(rest.scatter(2, filled, new).reshape(noise.shape))
 
     def _stretched(self, noise: Tensor) -> Tensor:
         return noise * per_row(self.radius / positive(length(noise, "l2")), noise)
@@ -168,30 +174,51 @@ def _bump(sides: tuple[int, ...]) -> Tensor:
     return bump
 
 
-def _placed(corners: Tensor, along: Tensor, size: tuple[int, ...], sides: tuple[int, ...]) -> Tensor:
-    """Bumps at the corners, halved along an axis of each example's own; [M, *S], to be cut to the window."""
-    patterns = torch.stack([bumps(sides, axis) for axis in range(len(size))]).to(corners.device)
-    places = [
-        _along((torch.arange(extent, device=corners.device) - corners[:, [axis]]).clamp(0, side - 1), axis, len(size))
-        for axis, (extent, side) in enumerate(zip(size, sides, strict=True))
-    ]
-    where = (along.reshape(-1, *[1] * len(size)), *places)
-    placed: Tensor = patterns[where]
-    return placed
+class _SquaresOf:
+    """Squares of one size.
+
+    Args:
+        size: of the image.
+        sides: of a square.
+        margins: voxels between the squares and the border of each axis, where there is room.
+        device: where the numbers are.
+    """
+
+    def __init__(
+        self, size: tuple[int, ...], sides: tuple[int, ...], margins: tuple[int, ...], device: torch.device
+    ) -> None:
+        self._size, self._sides, self._device = size, sides, device
+        room = [extent - side for extent, side in zip(size, sides, strict=True)]
+        kept = [min(margin, extra // 2) for margin, extra in zip(margins, room, strict=True)]
+        steps = [math.prod(size[axis + 1 :]) for axis in range(len(size))]
+        offsets = torch.tensor(sum(margin * step for margin, step in zip(kept, steps, strict=True)))
+        for side, step in zip(sides, steps, strict=True):
+            offsets = offsets.unsqueeze(-1) + step * torch.arange(side)
+        self._offsets = offsets.flatten().to(device)
+        self._steps = torch.tensor(steps, device=device)
+        self._counts = torch.tensor(
+            [extra - 2 * margin + 1 for extra, margin in zip(room, kept, strict=True)], device=device
+        )
+
+    @cached_property
+    def patterns(self) -> Tensor:
+        """Bumps halved along each axis, [axes, B]."""
+        return torch.stack([bumps(self._sides, axis).flatten() for axis in range(len(self._size))]).to(self._device)
+
+    def places(self, numbers: Tensor) -> Tensor:
+        """The voxels of squares at random, counted through the image from its first one.
+
+        Args:
+            numbers: [M, axes] in [-1, 1).
+
+        Returns:
+            [M, B] int64.
+        """
+        corners = _below(numbers, self._counts)
+        return (corners * self._steps).sum(dim=1, keepdim=True) + self._offsets
 
 
-def _window(corners: Tensor, size: tuple[int, ...], sides: tuple[int, ...]) -> Tensor:
-    """Where the squares are, bool [M, 1, *S]."""
-    inside = torch.ones((), dtype=torch.bool, device=corners.device)
-    for axis, (extent, side) in enumerate(zip(size, sides, strict=True)):
-        offset = torch.arange(extent, device=corners.device) - corners[:, [axis]]
-        inside = inside & _along((offset >= 0) & (offset < side), axis, len(size))
-    return inside.unsqueeze(1)
-
-
-def _along(values: Tensor, axis: int, axes: int) -> Tensor:
-    """[M, extent] as [M, 1, ..., extent, ..., 1]."""
-    return values.reshape(len(values), *[-1 if other == axis else 1 for other in range(axes)])
+_squares_of = lru_cache(maxsize=4)(_SquaresOf)
 
 
 def _sides(share: float, size: tuple[int, ...], smallest: int) -> tuple[int, ...]:
@@ -201,16 +228,7 @@ def _sides(share: float, size: tuple[int, ...], smallest: int) -> tuple[int, ...
     return tuple(min(side, extent) for extent in size)
 
 
-def _corners(numbers: Tensor, size: tuple[int, ...], sides: tuple[int, ...], margins: tuple[int, ...]) -> Tensor:
-    """Corners of squares inside the image, so many voxels from its border where there is room, [M, axes] int64."""
-    found = []
-    for axis, (extent, side, margin) in enumerate(zip(size, sides, margins, strict=True)):
-        kept = min(margin, (extent - side) // 2)
-        found.append(kept + _below(numbers[:, axis], extent - side - 2 * kept + 1))
-    return torch.stack(found, dim=1)
-
-
-def _below(numbers: Tensor, count: int) -> Tensor:
+def _below(numbers: Tensor, count: Tensor | int) -> Tensor:
     """Whole numbers from 0 to count - 1 of numbers in [-1, 1)."""
     return ((numbers + 1) / 2 * count).long().clamp_max(count - 1)
 
@@ -219,7 +237,6 @@ def _signs(numbers: Tensor) -> Tensor:
     return torch.where(numbers < 0, -1.0, 1.0)
 
 
-def _squares(noise: Tensor) -> Tensor:
-    """Squared length of each channel, [M, C, 1, ...]."""
-    axes = tuple(range(2, noise.ndim))
-    return noise.double().square().sum(dim=axes, keepdim=True).to(noise.dtype)
+def _squares(values: Tensor) -> Tensor:
+    """Squared length of each channel, [M, C, 1]."""
+    return values.double().square().sum(dim=2, keepdim=True).to(values.dtype)

@@ -27,26 +27,52 @@ def to_ball(noise: Tensor, radius: Tensor, norm: str) -> Tensor:
     [[1.75, -0.25]]
     """
     if norm == "linf":
-        limit = per_row(radius, noise)
-        return torch.maximum(torch.minimum(noise, limit), -limit)
+        return _clipped(noise, radius)
     if norm == "l2":
-        return noise * per_row((radius / positive(length(noise, "l2"))).clamp_max(1), noise)
+        return noise * per_row((radius / positive(length(noise, "l2"))).clamp_max_(1), noise)
     if norm == "l0":
-        return noise * (_place(noise.abs()) < radius.floor().unsqueeze(1)).reshape(noise.shape)
-    return noise.sign() * (noise.abs() - per_row(_excess(noise, radius), noise)).clamp_min(0)
+        return noise * _largest(noise.flatten(1).abs(), radius).reshape(noise.shape)
+    return noise - _clipped(noise, _excess(noise.flatten(1).abs(), radius))
 
 
-def _place(values: Tensor) -> Tensor:
-    """The place of every entry among those of its row, [M, P]: 0 for the largest."""
-    order = values.flatten(1).argsort(dim=1, descending=True, stable=True)
-    return order.argsort(dim=1)
+def _clipped(noise: Tensor, limit: Tensor) -> Tensor:
+    highest = per_row(limit, noise)
+    # On the CPU three times faster than one clamp between two limits per row.
+    return torch.minimum(noise, highest).maximum(-highest)
 
 
-def _excess(noise: Tensor, radius: Tensor) -> Tensor:
-    """By how much every entry is brought nearer to 0."""
-    sizes, _ = noise.flatten(1).abs().double().sort(dim=1, descending=True)
-    counts = torch.arange(1, sizes.shape[1] + 1, device=noise.device)
-    cut = (sizes.cumsum(1) - radius.double().unsqueeze(1)) / counts
-    # The entries that stay above zero are the largest ones; there are as many as lie above their own cut.
-    kept = (sizes > cut).sum(dim=1, keepdim=True).clamp_min(1)
-    return cut.gather(1, kept - 1).squeeze(1).clamp_min(0)
+def _largest(sizes: Tensor, radius: Tensor) -> Tensor:
+    """Which entries are among the `radius` largest of their row, bool [M, P]; of equal ones the first."""
+    counts = radius.floor().clamp(0, sizes.shape[1]).long().unsqueeze(1)
+    most = int(counts.max())
+    if most == 0:
+        return torch.zeros_like(sizes, dtype=torch.bool)
+    # The smallest size that stays; nothing does where that is infinite.
+    least = sizes.topk(most, dim=1).values.gather(1, (counts - 1).clamp_min(0))
+    least = torch.where(counts > 0, least, torch.inf)
+    kept = sizes >= least
+    if torch.equal(kept.sum(dim=1, keepdim=True), counts):
+        return kept
+    equal = sizes == least
+    room = counts - (sizes > least).sum(dim=1, keepdim=True)
+    return (sizes > least) | (equal & (equal.cumsum(1) <= room))
+
+
+def _excess(sizes: Tensor, radius: Tensor) -> Tensor:
+    """By how much every entry is brought nearer to 0, [M] float64.
+
+    What is left of a row is a convex, piecewise linear function of that, on which Newton's method from the left ends
+    exactly, after a few rounds (Michelot, "A finite algorithm for finding the projection of a point onto the canonical
+    simplex of R^n", 1986): many times faster than to sort.
+    """
+    excess = torch.zeros_like(radius, dtype=torch.float64)
+    count = torch.full_like(excess, -1)
+    while True:
+        left = (sizes - excess.to(sizes.dtype).unsqueeze(1)).clamp_min_(0)
+        over = left.sum(dim=1, dtype=torch.float64) - radius
+        still = left.sign_().sum(dim=1, dtype=torch.float64)
+        # Rows on the last piece of their function, and those inside the ball, are done.
+        if torch.equal(still, count):
+            return excess
+        excess = torch.where(still == count, excess, excess + (over / positive(still)).clamp_min_(0))
+        count = still

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from medadv.attacks.gradients import refuse_not_finite
+from medadv.attacks.gradients import refuse_not_finite, slope
+from medadv.attacks.minimum_norm.any_noise import AnyNoise
 from medadv.attacks.minimum_norm.length import length
 from medadv.attacks.minimum_norm.nearest import Nearest
-from medadv.attacks.questions import Questions
+from medadv.attacks.questions import Examples, Questions
 from medadv.attacks.result import Result
 from medadv.models.victim import Victim
 from medadv.objectives import Margin
-from medadv.perturbations import Additive, Flow, Parameters
+from medadv.perturbations import Flow, Parameters
 from medadv.perturbations.motion import largest_length
 
-ANY_IMAGE = Additive(eps=1.0)
+ANY_IMAGE = AnyNoise()
 """Noise without a budget: any image inside the bounds."""
 
 ANY_FLOW = Flow(displacement=2.0**20)
@@ -23,6 +26,22 @@ ANY_FLOW = Flow(displacement=2.0**20)
 
 DISPLACEMENT = "displacement"
 """What is measured of a flow: its largest displacement in voxels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """What the victim says of changed images.
+
+    Attributes:
+        shown: the images [M, C, *S] as shown to the victim; or the flow [M, D, *S]. A leaf to take gradients to: those
+            to the images are those to the noise.
+        logits: [M, K]; differentiable in `shown` where gradients are on.
+        adversarial: bool [M].
+    """
+
+    shown: Tensor
+    logits: Tensor
+    adversarial: Tensor
 
 
 class Hunt(Questions):
@@ -57,23 +76,29 @@ class Hunt(Questions):
     ) -> None:
         self.needed = needed
         self.norm = norm
-        self._changed = "flow" if norm == DISPLACEMENT else "noise"
         perturbation = ANY_FLOW if norm == DISPLACEMENT else ANY_IMAGE
         super().__init__(perturbation, victim, images, targets, ids, clean_logits)
 
-    def look(self, rows: Tensor, step: int, change: Tensor) -> tuple[Tensor, Tensor]:
+    def look(self, rows: Tensor, step: int, change: Tensor) -> Sight:
         """Show images to the victim and write down what it says.
 
         Args:
-            rows: [M] int64, the examples, each once.
+            rows: [M] int64, the examples, in ascending order, each once.
             step: steps made so far.
             change: noise [M, C, *S] float32, in image units; where it leaves the bounds, the image is clipped. Or a
                 flow [M, D, *S] float32, in voxels.
 
         Returns:
-            Logits [M, K], differentiable in `change`, and whether the images are adversarial, bool [M].
+            What it says; from no graph where gradients are off.
         """
-        return self.ask(rows, step, {self._changed: change})
+        moved, graph = self.norm == DISPLACEMENT, torch.is_grad_enabled()
+        change = change.detach().requires_grad_(moved and graph)
+        parameters = {"flow" if moved else "noise": change}
+        images = self.perturbation.apply(self.examples(rows).images, parameters, self.victim.bounds)
+        shown = change if moved else images.requires_grad_(graph)
+        answers = self.show(rows, step, images)
+        self.note(rows, step, images, parameters, answers)
+        return Sight(shown, answers.logits, answers.fooled)
 
     def answers(self, rows: Tensor, step: int, noise: Tensor) -> Tensor:
         """Ask about several images per example without keeping any.
@@ -94,6 +119,21 @@ class Hunt(Questions):
         self.record.forwards[rows] += count * self.victim.passes
         return ~self.victim.correct(logits, self.targets[many]).reshape(-1, count)
 
+    def gradient(self, rows: Tensor, step: int, sight: Sight, values: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The gradient of one value per image.
+
+        Args:
+            rows: [M] int64, the examples.
+            step: steps made so far.
+            sight: of these rows.
+            values: [M], computed from the logits of the sight; or with weights those logits, [M, K].
+            weights: of the shape of `values`: what is differentiated is their weighted sum over each row.
+
+        Returns:
+            [M, *image].
+        """
+        return self.differentiated(rows, step, slope(values, sight.shown, weights))
+
     def differentiated(self, rows: Tensor, step: int, gradients: Tensor, times: int = 1) -> Tensor:
         """Count gradients that were taken, and refuse those that are not finite.
 
@@ -107,7 +147,7 @@ class Hunt(Questions):
             `gradients`.
         """
         self.record.backwards[rows] += times * self.victim.passes
-        refuse_not_finite("the gradient", gradients, step, self.ids[rows])
+        refuse_not_finite("the gradient", gradients, step, self.examples(rows).ids)
         return gradients
 
     def room(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,8 +159,7 @@ class Hunt(Questions):
         Returns:
             low <= 0 and high >= 0, both [M, C, *S], in image units.
         """
-        low, high = self.victim.bounds
-        return (low - self.images[rows]).clamp_max(0), (high - self.images[rows]).clamp_min(0)
+        return self.examples(rows).room
 
     def clip(self, rows: Tensor, noise: Tensor) -> Tensor:
         """Noise that keeps the image inside the bounds.
@@ -132,8 +171,7 @@ class Hunt(Questions):
         Returns:
             [M, C, *S].
         """
-        low, high = self.room(rows)
-        return torch.maximum(torch.minimum(noise, high), low)
+        return torch.clamp(noise, *self.room(rows))
 
     def shorten(self, rows: Tensor, step: int, searches: int) -> None:
         """Look for nearer adversarial images on the line from the clean image to the nearest one found.
@@ -153,16 +191,18 @@ class Hunt(Questions):
         for _ in range(searches if len(rows) else 0):
             share = inner + (outer - inner) * (inner_margin / (inner_margin - outer_margin)).nan_to_num(1.0)
             with torch.no_grad():
-                logits, adversarial = self.look(rows, step, share.reshape(-1, *[1] * (found.ndim - 1)) * found)
-            margin = Margin()(logits, self.targets[rows]) - needed
+                sight = self.look(rows, step, share.reshape(-1, *[1] * (found.ndim - 1)) * found)
+            adversarial, margin = sight.adversarial, Margin()(sight.logits, self.targets[rows]) - needed
             inner, outer = torch.where(adversarial, inner, share), torch.where(adversarial, share, outer)
             inner_margin = torch.where(adversarial, inner_margin, margin)
             outer_margin = torch.where(adversarial, margin, outer_margin)
 
     def result(self) -> Result:
         """The finished result; lengths of noise as fractions of the image range, "l0" in entries, flows in voxels."""
-        unit = self.victim.scale if self.norm in ("linf", "l2", "l1") else 1.0
-        return self.record.result(torch.where(self.record.fooled, self.record.distance, 0.0) / unit)
+        if self.norm == DISPLACEMENT:
+            return self.record.result(torch.where(self.record.fooled, self.record.distance, 0.0))
+        distance = length(self.record.images.double() - self.images.double(), self.norm)
+        return self.record.result(distance if self.norm == "l0" else distance / self.victim.scale)
 
     def _new_record(self, loss: Tensor, predictions: Tensor, wrong: Tensor) -> Nearest:
         identity = self.perturbation.identity(self.images)
@@ -172,8 +212,8 @@ class Hunt(Questions):
     def _distance(self, rows: Tensor, images: Tensor, parameters: Parameters) -> Tensor:
         if self.norm == DISPLACEMENT:
             return largest_length(parameters["flow"])
-        return length(images.double() - self.images[rows].double(), self.norm)
+        return length(images - self.examples(rows).images, self.norm)
 
-    def _fooled(self, rows: Tensor, logits: Tensor, margin: Tensor) -> Tensor:
-        needed = self.needed[rows]
-        return super()._fooled(rows, logits, margin) & ((margin >= needed) | (needed == 0))
+    def _fooled(self, examples: Examples, logits: Tensor, margin: Tensor) -> Tensor:
+        needed = self.needed[examples.rows]
+        return super()._fooled(examples, logits, margin) & ((margin >= needed) | (needed == 0))

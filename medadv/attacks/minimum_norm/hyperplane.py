@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medadv.attacks.minimum_norm.length import positive
+
+_FEW = 64  # entries that usually suffice in "l1" and "l0"; only where they do not, all are sorted
+
 
 def to_hyperplane(weight: Tensor, rise: Tensor, low: Tensor, high: Tensor, norm: str) -> Tensor:
     """The shortest change d with <weight, d> = rise and low <= d <= high, exactly.
@@ -18,11 +22,11 @@ def to_hyperplane(weight: Tensor, rise: Tensor, low: Tensor, high: Tensor, norm:
     Args:
         weight: [M, P].
         rise: [M], of any sign.
-        low, high: [M, P], low <= 0 <= high.
+        low, high: [M, P], of the type of `weight`, low <= 0 <= high.
         norm: "linf", "l2", "l1" or "l0".
 
     Returns:
-        [M, P] float64.
+        [M, P], of the type of `weight`; sums are taken in float64.
 
     >>> weight, box = torch.tensor([[3.0, 1.0]]), torch.ones(1, 2)
     >>> to_hyperplane(weight, torch.tensor([2.0]), -box, box, "linf").tolist()
@@ -30,11 +34,14 @@ def to_hyperplane(weight: Tensor, rise: Tensor, low: Tensor, high: Tensor, norm:
     >>> to_hyperplane(weight, torch.tensor([3.5]), -box, box, "l2").tolist()
     [[1.0, 0.5]]
     """
-    direction = (weight.double() * rise.double().sign().unsqueeze(1)).sign()
-    slope = weight.double().abs()
-    room = torch.where(direction > 0, high.double(), -low.double()) * direction.abs()
+    # The largest weight becomes 1, so that squares of small ones do not underflow.
+    slope = weight.abs()
+    largest = positive(slope.amax(dim=1, keepdim=True))
+    slope /= largest
+    direction = (weight * rise.to(weight.dtype).sign().unsqueeze(1)).sign_()
+    room = torch.maximum(direction * low, direction * high)
     find = _one_after_the_other if norm in ("l1", "l0") else _together
-    return direction * find(slope, room, rise.double().abs(), norm)
+    return direction.mul_(find(slope, room, rise.double().abs() / largest.squeeze(1), norm))
 
 
 def _together(slope: Tensor, room: Tensor, rise: Tensor, norm: str) -> Tensor:
@@ -43,28 +50,50 @@ def _together(slope: Tensor, room: Tensor, rise: Tensor, norm: str) -> Tensor:
     The rise is a concave, piecewise linear function of time, on which Newton's method from the left ends exactly, after
     a few rounds: many times faster than to sort the times at which entries stop.
     """
-    speed = slope if norm == "l2" else torch.ones_like(slope)
-    moving = room > 0
-    stops = torch.where(moving, room / speed, 0.0)
+    moved = torch.zeros_like(room)
+    drive = slope.square() if norm == "l2" else slope
+    moving = room.sign()
+    time, count, left = torch.zeros_like(rise), _sum(moving), rise
     while True:
-        left = rise - torch.where(moving, 0.0, slope * room).sum(dim=1)
-        pace = torch.where(moving, slope * speed, 0.0).sum(dim=1)
-        time = torch.where(pace > 0, left / _positive(pace), torch.inf).unsqueeze(1)
-        still = moving & (stops > time)
-        if torch.equal(still, moving):
-            return torch.minimum(torch.where(room > 0, time * speed, 0.0), room)
-        moving = still
+        pace = _sum(moving.mul_(drive))
+        time = torch.where(pace > 0, time + left / positive(pace), time)
+        times = time.to(slope.dtype).unsqueeze(1)
+        moved = torch.minimum(slope * times if norm == "l2" else times, room)
+        moving = (room - moved).sign_()
+        still = _sum(moving)
+        # Rows on the last piece of their function have their time.
+        left = torch.where(still == count, 0.0, rise - _sum(slope * moved)).clamp_min_(0)
+        if torch.equal(still, count):
+            return moved
+        count = still
 
 
 def _one_after_the_other(slope: Tensor, room: Tensor, rise: Tensor, norm: str) -> Tensor:
     """Entries move to the box in the order of their slopes, or of their gains; the last as far as is left to do."""
-    order = (slope if norm == "l1" else slope * room).argsort(dim=1, descending=True, stable=True)
-    gain = (slope * room).gather(1, order)
-    left = rise.unsqueeze(1) - (gain.cumsum(1) - gain)
-    sorted_slope = slope.gather(1, order)
-    move = torch.minimum((left / _positive(sorted_slope)).clamp_min(0), room.gather(1, order))
-    return torch.zeros_like(slope).scatter(1, order, move)
+    gain = slope * room
+    key = slope if norm == "l1" else gain
+    few, order = key.topk(min(_FEW, key.shape[1]), dim=1)
+    moved = torch.zeros_like(slope)
+    left = _moved_in(order, slope, room, rise, moved)
+    short = (left > 0).nonzero().flatten()
+    if len(short) and few.shape[1] < key.shape[1]:
+        order = key[short].argsort(dim=1, descending=True, stable=True)
+        rest = torch.zeros_like(slope[short])
+        _moved_in(order, slope[short], room[short], rise[short], rest)
+        moved[short] = rest
+    return moved
 
 
-def _positive(values: Tensor) -> Tensor:
-    return torch.where(values > 0, values, torch.ones_like(values))
+def _moved_in(order: Tensor, slope: Tensor, room: Tensor, rise: Tensor, moved: Tensor) -> Tensor:
+    """Move entries in an order, and write down how far; what is left to do [M]."""
+    slope, room = slope.gather(1, order).double(), room.gather(1, order)
+    gains = slope * room
+    done = gains.cumsum(1)
+    left = rise.unsqueeze(1) - (done - gains)
+    move = torch.minimum((left / positive(slope)).clamp_min_(0).to(room.dtype), room)
+    moved.scatter_(1, order, move)
+    return rise - done[:, -1]
+
+
+def _sum(values: Tensor) -> Tensor:
+    return values.sum(dim=1, dtype=torch.float64)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-ORDERS = {"linf": math.inf, "l2": 2.0, "l1": 1.0, "l0": 0.0}
+_SHORTEST = 1e-37  # float32 has few digits for lengths below
 
 
 def length(change: Tensor, norm: str) -> Tensor:
@@ -23,7 +21,15 @@ def length(change: Tensor, norm: str) -> Tensor:
     >>> [float(length(torch.tensor([[3.0, -4.0]]), norm)) for norm in ("linf", "l2", "l1", "l0")]
     [4.0, 5.0, 7.0, 2.0]
     """
-    found: Tensor = torch.linalg.vector_norm(change.flatten(1), ord=ORDERS[norm], dim=1, dtype=torch.float64)
+    flat = change.flatten(1)
+    # Several times faster on the CPU than the same as a vector norm in float64.
+    if norm == "linf":
+        return flat.abs().amax(dim=1).double()
+    if norm == "l1":
+        return flat.abs().sum(dim=1, dtype=torch.float64)
+    if norm == "l0":
+        return flat.sign().abs_().sum(dim=1, dtype=torch.float64)
+    found: Tensor = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
     return found
 
 
@@ -60,7 +66,7 @@ def per_row(values: Tensor, like: Tensor) -> Tensor:
 
 
 def unit(change: Tensor) -> Tensor:
-    """Each row divided by its L2 length; a row of zeros stays.
+    """Each row divided by its L2 length; a row of zeros stays, one below 1e-37 becomes shorter than 1.
 
     Args:
         change: [N, ...].
@@ -71,9 +77,7 @@ def unit(change: Tensor) -> Tensor:
     >>> unit(torch.tensor([[3e-30, 4e-30]])).tolist()
     [[0.6..., 0.8...]]
     """
-    # Scaled first, so that squares of small entries do not underflow.
-    change = change / per_row(positive(length(change, "linf")), change)
-    return change / per_row(positive(length(change, "l2")), change)
+    return change / per_row(length(change, "l2").clamp_min_(_SHORTEST), change)
 
 
 def positive(values: Tensor) -> Tensor:

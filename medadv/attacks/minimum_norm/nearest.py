@@ -22,7 +22,8 @@ class Nearest(Record):
         wrong: bool [N], already wrong; these rows stay clean.
         forwards: passes already made per image.
         passes: how many an answer of the victim takes.
-        measure: the distance [M] float64 of changed images of the rows [M], from the images and their parameters.
+        measure: the distance [M] float64 of changed images of the rows [M], from the images and their parameters; up to
+            rounding, as it only tells which of two is nearer.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class Nearest(Record):
         self.measure = measure
         self.distance = torch.full_like(loss, torch.inf, dtype=torch.float64)
 
-    def see(
+    def keep(
         self,
         rows: Tensor,
         step: int,
@@ -51,9 +52,10 @@ class Nearest(Record):
         predictions: Tensor,
         wrong: Tensor,
     ) -> None:
-        self.forwards[rows] += self.passes
         distance = self.measure(rows, images.detach(), parameters)
         nearer = wrong & (distance < self.distance[rows])
-        self.distance[rows[nearer]] = distance[nearer]
-        self._keep(rows, nearer, images, parameters, loss, predictions)
-        self._note_first(rows, step, wrong)
+        # The first find is nearer than none.
+        if bool(nearer.any()):
+            self.distance[rows[nearer]] = distance[nearer]
+            self._keep(rows, nearer, images, parameters, loss, predictions)
+            self._note_first(rows, step, wrong)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medadv.attacks.gradients import jacobian
+from medadv.attacks.gradients import slope
 from medadv.attacks.minimum_norm.boundary import Boundary, first_guess, rivals
 from medadv.attacks.minimum_norm.hunt import Hunt
 
@@ -12,12 +12,14 @@ def hunt_of(victim, x, y, norm="l2"):
     return Hunt(victim, x, y, torch.arange(len(x)), logits, torch.zeros(len(x)), norm)
 
 
-def test_jacobian_is_that_of_autograd():
+def test_the_slope_is_that_of_autograd():
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(5, 3, generator=generator)
     x = torch.randn(4, 5, generator=generator).requires_grad_()
     expected = torch.stack([torch.autograd.functional.jacobian(lambda row: (row @ weight).sin(), row) for row in x])
-    torch.testing.assert_close(jacobian((x @ weight).sin(), x), expected)
+    torch.testing.assert_close(slope((x @ weight).sin()[:, 1], x), expected[:, 1])
+    shares = torch.randn(4, 3, generator=generator)
+    torch.testing.assert_close(slope((x @ weight).sin(), x, shares), torch.einsum("mk,mki->mi", shares, expected))
 
 
 def test_rivals_are_the_most_likely_wrong_classes():
@@ -34,22 +36,22 @@ def test_the_hyperplanes_of_a_linear_model_are_its_boundaries(lab, norm):
     y = lab.answers(victim, x)
     hunt = hunt_of(victim, x, y, norm)
     others = rivals(hunt.logits, y, 3)
-    noise = (0.01 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))).requires_grad_()
-    logits, _ = hunt.look(hunt.rows, 0, noise)
-    boundary = Boundary.of(hunt, hunt.rows, 0, noise, logits, others, torch.ones(6, dtype=torch.bool))
+    noise = 0.01 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    boundary = Boundary.at(hunt, hunt.rows, 0, noise, others)
     for row in range(6):
         expected = (weight[others[row]] - weight[y[row]]).float()
         torch.testing.assert_close(boundary.weight[row], expected)
     # Seen from the clean image, the rise is the clean gap.
     gaps = hunt.logits.gather(1, y[:, None]) - hunt.logits.gather(1, others)
-    torch.testing.assert_close(boundary.seen_from(-noise.detach()).rise.float(), gaps, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(boundary.seen_from(-noise).rise.float(), gaps, rtol=1e-4, atol=1e-6)
     low, high = hunt.room(hunt.rows)
-    moves, costs = boundary.moves(low - noise.detach(), high - noise.detach(), norm)
     for rival in range(3):
+        plane = boundary.of_class(torch.full((6,), rival))
+        moves, costs = plane.moves(low - noise, high - noise, norm)
         with torch.no_grad():
-            there = victim((x + noise + moves[:, rival]).clamp(0, 1))
+            there = victim((x + noise + moves).clamp(0, 1))
         gap = there.gather(1, others[:, [rival]]) - there.gather(1, y[:, None])
-        reached = costs[:, rival].isfinite()
+        reached = costs.isfinite()
         torch.testing.assert_close(gap[reached], torch.zeros_like(gap[reached]), rtol=0, atol=1e-5)
 
 
@@ -63,7 +65,8 @@ def test_the_first_guess_goes_to_the_nearest_class_not_the_likeliest(lab):
     victim.module = net
     x = torch.full((2, 1, 4, 4), 0.5)
     hunt = hunt_of(victim, x, torch.zeros(2, dtype=torch.int64))
-    guess = first_guess(hunt, 3)
+    guess, rival_count = first_guess(hunt, 3)
+    assert rival_count == 2
     with torch.no_grad():
         assert victim(x + guess).argmax(1).tolist() == [2, 2]
     assert hunt.record.forwards.tolist() == [1, 1]
@@ -74,5 +77,5 @@ def test_where_no_boundary_can_be_reached_the_cost_is_finite_and_the_box_is_used
     victim, _ = lab.linear_victim((1, 4, 4), bias=50.0)
     x = lab.images_in((0.0, 1.0), (3, 1, 4, 4))
     hunt = hunt_of(victim, x, torch.zeros(3, dtype=torch.int64))
-    guess = x + first_guess(hunt, 2)
+    guess = x + first_guess(hunt, 2)[0]
     assert set(guess.flatten().tolist()) == {0.0, 1.0}

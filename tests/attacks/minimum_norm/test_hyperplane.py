@@ -114,10 +114,10 @@ def test_a_box_too_small_is_filled_in_the_direction_that_helps(norm):
     weight = torch.tensor([[2.0, -1.0, 0.0]])
     low, high = torch.tensor([[-0.1, -0.2, -0.3]]), torch.tensor([[0.4, 0.5, 0.6]])
     torch.testing.assert_close(
-        to_hyperplane(weight, torch.tensor([99.0]), low, high, norm), torch.tensor([[0.4, -0.2, 0.0]]).double()
+        to_hyperplane(weight, torch.tensor([99.0]), low, high, norm), torch.tensor([[0.4, -0.2, 0.0]])
     )
     torch.testing.assert_close(
-        to_hyperplane(weight, torch.tensor([-99.0]), low, high, norm), torch.tensor([[-0.1, 0.5, 0.0]]).double()
+        to_hyperplane(weight, torch.tensor([-99.0]), low, high, norm), torch.tensor([[-0.1, 0.5, 0.0]])
     )
 
 
@@ -126,7 +126,7 @@ def test_nothing_to_do_and_nothing_that_can_be_done(norm):
     box = torch.ones(2, 3)
     weight = torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
     change = to_hyperplane(weight, torch.tensor([0.0, 1.0]), -box, box, norm)
-    assert torch.equal(change, torch.zeros(2, 3, dtype=torch.float64))
+    assert torch.equal(change, torch.zeros(2, 3))
 
 
 @pytest.mark.parametrize("norm", [*NORMS, "l0"])
