@@ -50,13 +50,12 @@ def main() -> None:
             print(f"{network}: no data: {error}", file=sys.stderr)
             continue
         print(f"{network}: accuracy {trained.accuracy:.3f}, {len(trained.images)} images", file=sys.stderr)
-        order = [case.name for case in cases(trained)]
         for case in cases(trained):
             if arguments.only in case.name:
                 found = compared(network, case, trained, arguments.seeds)
                 rows += found
                 if arguments.save:
-                    save(results_of(network), found, facts, order)
+                    save(ROOT / "results", "parity", network, found, facts)
     print(table(rows))
 
 
@@ -139,18 +138,13 @@ def cases(trained: Trained) -> list[Case]:
     ]
 
 
-def results_of(network: str) -> Path:
-    """Where the rows of a network are kept."""
-    return ROOT / "results" / f"parity-{network.lower().replace(' ', '-').replace(',', '')}.json"
-
-
-def save(path: Path, rows: list[dict], facts: dict, order: list[str]) -> None:
+def save(folder: Path, kind: str, network: str, rows: list[dict], facts: dict) -> None:
     """Rows of one case, in the place of older ones; rows of other cases stay, with the commit they are of."""
+    path = folder / f"{kind}-{network.lower().replace(' ', '-').replace(',', '')}.json"
     kept = json.loads(path.read_text())["rows"] if path.exists() else []
     replaced = {row["case"] for row in rows}
     new = [{**row, "commit": facts["commit"][:7]} for row in rows]
     rows = [*(row for row in kept if row["case"] not in replaced), *new]
-    rows.sort(key=lambda row: order.index(row["case"]))
     path.write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
 
 
