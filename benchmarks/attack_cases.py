@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from medadv import attacks
@@ -51,6 +52,7 @@ class Case:
         eps: radius of the ball as a fraction of the image range; None for attacks that minimise the norm.
         classes: that the network tells apart.
         searches: weights that Carlini and Wagner's attack tries.
+        seed: of the random numbers, where a library takes one.
     """
 
     kind: str
@@ -59,6 +61,7 @@ class Case:
     eps: float | None
     classes: int
     searches: int = 1
+    seed: int = 0
 
     @property
     def name(self) -> str:
@@ -79,7 +82,13 @@ class Case:
 def ours(case: Case) -> Attack:
     """The attack of medadv."""
     attack = _attack(case)
-    return lambda network, images, targets: attack(Victim(network), images, targets).images
+
+    def run(network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+        # Random numbers belong to an example: other numbers of the examples do what another seed does.
+        ids = torch.arange(len(images)) + case.seed * len(images)
+        return attack(Victim(network), images, targets, ids).images
+
+    return run
 
 
 def _attack(case: Case) -> BaseAttack:

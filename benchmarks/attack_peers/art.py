@@ -11,6 +11,13 @@ from art.estimators.classification import PyTorchClassifier
 from benchmarks.attack_cases import OVERSHOOT, WEIGHT, Attack, Case
 
 
+class Float32(torch.nn.Module):
+    """NumPy 2 turns images into float64 where an attack multiplies them with one of its numbers."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.float()
+
+
 def attack(case: Case) -> Attack | None:
     made = _made(case)
     if made is None:
@@ -19,7 +26,7 @@ def attack(case: Case) -> Attack | None:
 
     def run(network: Any, images: Any, targets: Any) -> Any:
         estimator = PyTorchClassifier(
-            network,
+            torch.nn.Sequential(Float32(), network),
             loss=torch.nn.CrossEntropyLoss(),
             input_shape=tuple(images.shape[1:]),
             nb_classes=case.classes,
@@ -52,6 +59,7 @@ def _made(case: Case) -> tuple[type, dict[str, Any]] | None:
             "square": (evasion.SquareAttack, {**ball, **steps}),
         }.get(case.kind)
     return {
+        ("hop-skip-jump", case.norm): (evasion.HopSkipJump, {**steps, "norm": case.order}),
         ("deepfool", "l2"): (evasion.DeepFool, {**steps, "epsilon": OVERSHOOT}),
         ("carlini-wagner", "l2"): (
             evasion.CarliniL2Method,

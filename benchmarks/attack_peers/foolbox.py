@@ -45,5 +45,5 @@ def _made(case: Case) -> Any:
         ("fmn", "linf"): lambda: a.LInfFMNAttack(**steps),
         ("fmn", "l2"): lambda: a.L2FMNAttack(**steps),
         ("fmn", "l1"): lambda: a.L1FMNAttack(**steps),
-        ("hop-skip-jump", "l2"): lambda: a.HopSkipJumpAttack(start, **steps, initial_gradient_eval_steps=100),
+        ("hop-skip-jump", case.norm): lambda: a.HopSkipJumpAttack(start, **steps, constraint=case.norm),
     }.get((case.kind, case.norm), lambda: None)()

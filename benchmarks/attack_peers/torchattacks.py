@@ -28,9 +28,9 @@ def attack(case: Case) -> Attack | None:
 def _options(case: Case) -> tuple[type, dict[str, Any]] | None:
     """The class, and what it is made with."""
     steps = {"steps": case.steps}
-    norm = {"norm": NORMS[case.norm]}
+    norm, seed = {"norm": NORMS[case.norm]}, {"seed": case.seed}
     if case.eps is None:
-        fab = {**norm, **steps, "n_classes": case.classes, "eps": FARTHEST}
+        fab = {**norm, **steps, **seed, "n_classes": case.classes, "eps": FARTHEST}
         if case.kind == "carlini-wagner" and case.searches > 1:
             return None  # it tries one weight
         return {
@@ -41,7 +41,7 @@ def _options(case: Case) -> tuple[type, dict[str, Any]] | None:
         }.get((case.kind, case.norm))
     ball = {"eps": case.eps}
     stepped = {**ball, **steps, "alpha": case.step_size}
-    apgd = {**ball, **norm, **steps}
+    apgd = {**ball, **norm, **steps, **seed}
     if case.norm == "l1" or (case.norm == "l2" and case.kind in ("fgsm", *TRANSFER)):
         return None
     return {
@@ -57,14 +57,14 @@ def _options(case: Case) -> tuple[type, dict[str, Any]] | None:
         "apgd-ce": (ta.APGD, {**apgd, "loss": "ce"}),
         "apgd-dlr": (ta.APGD, {**apgd, "loss": "dlr"}),
         "apgd-t": (ta.APGDT, {**apgd, "n_classes": case.classes}),
-        "square": (ta.Square, {**ball, **norm, "n_queries": case.steps}),
+        "square": (ta.Square, {**ball, **norm, **seed, "n_queries": case.steps}),
     }.get(case.kind)
 
 
 def _auto_attack(case: Case) -> Attack | None:
     if case.norm == "l1":
         return None
-    ball = {"norm": NORMS[case.norm], "eps": case.eps}
+    ball = {"norm": NORMS[case.norm], "eps": case.eps, "seed": case.seed}
 
     def run(network: Any, images: Any, targets: Any) -> Any:
         parts = [
