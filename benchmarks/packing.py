@@ -1,0 +1,114 @@
+"""What it saves to pack survivors anew: an attack over all images, or batch after batch.
+
+``python -m benchmarks.packing [--images 256] [--name packing]``
+
+The same attack on the same images, the network shown at most a batch at once either way; processor time of one thread,
+the least of three rounds in turns, and how often the network was called. Outcomes are compared image by image: a network
+may round differently in a batch of another size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.attack_networks import NETWORKS, Trained
+from benchmarks.compare import ATTACK_PEERS, ROOT, circumstances
+from medadv.attacks import APGD, PGD, Attack, Square
+from medadv.models import Victim
+
+COMPARED_ON = ("digits 32", "digits 32, undefended")
+BATCHES = (8, 64)
+ROUNDS = 3
+
+
+class Calls(nn.Module):
+    """Counts how often it is called."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.count = 0
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.count += 1
+        return self.module(images)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure what packing survivors anew saves.")
+    parser.add_argument("--images", type=int, default=256, help="how many images are attacked (default 256)")
+    parser.add_argument("--name", help="write benchmarks/results/NAME.json")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = []
+    for network in COMPARED_ON:
+        trained = NETWORKS[network](arguments.images)
+        for attack in attacks(trained):
+            rows += [{"network": network, "attack": attack.name, **compared(attack, trained, size)} for size in BATCHES]
+    print(table(rows))
+    if arguments.name:
+        facts = circumstances(ATTACK_PEERS)
+        (ROOT / "results" / f"{arguments.name}.json").write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
+
+
+def attacks(trained: Trained) -> list[Attack | Square]:
+    eps = trained.eps["linf"]
+    return [PGD(eps, steps=20), APGD(eps, steps=50), Square(eps, queries=100)]
+
+
+def compared(attack: Attack | Square, trained: Trained, size: int) -> dict:
+    """Seconds and calls either way, and how many images ended otherwise."""
+    calls = Calls(trained.network).eval()
+    victim, images, targets = Victim(calls), trained.images, trained.targets
+    logits = victim.clean_logits(images, targets)
+
+    def apart() -> Tensor:
+        parts = torch.arange(len(images)).split(size)
+        return torch.cat([attack.run(victim, images[r], targets[r], r, logits[r]).success for r in parts])
+
+    def packed() -> Tensor:
+        return attack.run(victim.in_batches_of(size), images, targets, None, logits).success
+
+    row: dict = {"batch": size, "images": len(images)}
+    found = {}
+    for _ in range(ROUNDS):
+        for way in (apart, packed):
+            calls.count = 0
+            seconds, found[way] = timed(way)
+            name = way.__name__
+            row[f"calls_{name}"] = calls.count
+            row[f"seconds_{name}"] = min(seconds, row.get(f"seconds_{name}", seconds))
+    row["differ"] = int((found[apart] != found[packed]).sum())
+    return row
+
+
+def timed(way: Callable[[], Tensor]) -> tuple[float, Tensor]:
+    start = time.process_time()
+    found = way()
+    return time.process_time() - start, found
+
+
+def table(rows: list[dict]) -> str:
+    """Markdown: one line per network, attack and batch."""
+    lines = [
+        "| network | attack | batch | calls, apart | calls, packed | CPU s, apart | CPU s, packed | faster "
+        "| outcomes that differ |",
+        "| --- " * 9 + "|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['network']} | {row['attack']} | {row['batch']} | {row['calls_apart']} | {row['calls_packed']} "
+            f"| {row['seconds_apart']:.2f} | {row['seconds_packed']:.2f} "
+            f"| {row['seconds_apart'] / row['seconds_packed']:.2f}x | {row['differ']} of {row['images']} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
