@@ -3,8 +3,8 @@
 ``python -m benchmarks.packing [--images 256] [--name packing]``
 
 The same attack on the same images, the network shown at most a batch at once either way; processor time of one thread,
-the least of three rounds in turns, and how often the network was called. Outcomes are compared image by image: a network
-may round differently in a batch of another size.
+the least of three rounds in turns, and how often the network was called. Outcomes are compared image by image: a
+network may round differently in a batch of another size.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def load(
 
 def _check_agreement(given: str, victim: Victim, task: str | None, bounds: tuple[float, float]) -> None:
     own = victim.configuration()["task"]
-    if own != (own if task is None else task):
+    if task is not None and own != task:
         raise InputError(f"{given}: returns a victim with the task {own}, but --task says {task}")
     if task is None and own == MULTILABEL:
         raise InputError(f"{given}: returns a victim with the task {own}; give --task {own} and --labels FILE")
