@@ -247,7 +247,8 @@ def moment(text: str) -> str:
 
 _ADVICE = {
     "C1": "Take the softmax out of the model.",
-    "C2": "The model draws random numbers: gradients and answers must be averaged over many draws.",
+    "C2": "The model draws random numbers: gradients and answers must be averaged over many draws, as "
+    "RandomisedVictim and Gradient(samples=...) do.",
     "C3": "The attack cannot see where to go, which is not robustness: raise the margin, and replace what rounds.",
     "C4": "The model searches while it answers: an attack must be differentiated through that search, or attack it.",
     "C5": "Raise the margin, which suits all tasks; an objective with a goal does not measure robust accuracy.",

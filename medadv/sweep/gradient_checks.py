@@ -108,7 +108,7 @@ def whole_defence(
             parts.append(f"{each}: random changes move the answer by no more than rounding")
             continue
         passed = passed and whole.good
-        where = ", where stand-ins take the place of what they stand for" if stand_ins else ""
+        where = f", where {_counted(stand_ins)} the place of what it stands for" if stand_ins else ""
         parts.append(f"{each}: along random changes of this budget the gradient leaves {whole}{where}")
         if stand_ins or sample.victim.randomised:
             followed = _decisive(each, sample, _of_the_attack(_samples(each, sample)))
@@ -120,6 +120,10 @@ def whole_defence(
 
 def _decisive(each: Probe, sample: Sample, slope: Slope) -> _Account:
     return next(account for account in _accounts(each, sample, slope) if account.good or account.last)
+
+
+def _counted(stand_ins: int) -> str:
+    return "1 stand-in takes" if stand_ins == 1 else f"each of {stand_ins} stand-ins takes"
 
 
 def _what_it_follows(each: Probe, sample: Sample) -> str:

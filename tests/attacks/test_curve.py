@@ -1,9 +1,22 @@
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import pytest
 import torch
+from support.budgets import MODERATE
 
-from medadv.attacks import FAB, PGD, AffineAttack, BiasFieldAttack, Ensemble, Square, Status, budget_curve
+from medadv.attacks import ATTACKS as ATTACKS_BY_NAME
+from medadv.attacks import (
+    FAB,
+    PGD,
+    AffineAttack,
+    BiasFieldAttack,
+    BudgetedAttack,
+    Ensemble,
+    Square,
+    Status,
+    budget_curve,
+)
 from medadv.objectives import Margin, Targeted
 
 BUDGETS = {"pgd": [0.0, 0.01, 0.03, 0.1, 0.5], "bias-field": [1.01, 1.1, 1.5, 3.0]}
@@ -149,6 +162,30 @@ def test_falling_budgets_hold_and_rows_are_what_the_victim_says(lab, attack):
     for before, after in pairwise(curve):
         assert bool((after.success | ~before.success).all())
     assert curve[0].robust_accuracy > curve[-1].robust_accuracy
+
+
+FALLING = [name for name, kind in ATTACKS_BY_NAME.items() if issubclass(kind, BudgetedAttack) and name != "auto-attack"]
+
+
+@pytest.mark.parametrize("name", FALLING)
+def test_falling_budgets_hold_for_every_attack(lab, name):
+    victim, x, y = setting(lab, 16)
+    attack = ATTACKS_BY_NAME[name]()
+    options = {"steps": 6} if "steps" in {item.name for item in fields(attack)} and name != "fgsm" else {}
+    options |= {"queries": 30} if name == "square" else {}
+    attack = replace(attack, **options)
+    largest, least = MODERATE.get(name, 0.2), 1.0 if attack.budget_field in ("gain", "gamma") else 0.0
+    budgets = [least + (largest - least) * share for share in (0.25, 0.5, 1.0)]
+    curve = budget_curve(attack, budgets, victim, x, y, falling=True)
+    for budget, result in zip(budgets, curve, strict=True):
+        again = attack.with_budget(budget).perturbation
+        assert torch.equal(lab.answers(victim, result.images), result.predictions)
+        assert torch.equal(result.predictions == y, result.robust)
+        assert float(result.distance.max()) <= budget
+        assert torch.equal(again.distance(x, result.parameters, victim.bounds), result.distance)
+        torch.testing.assert_close(again.apply(x, result.parameters, victim.bounds), result.images)
+    for smaller, larger in pairwise(curve):
+        assert bool((larger.success | ~smaller.success).all())
 
 
 def test_falling_budgets_find_what_rising_ones_find(lab):

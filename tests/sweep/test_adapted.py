@@ -184,7 +184,7 @@ def test_a_stand_in_that_leads_uphill_fails_nothing(job, tmp_path):
     assert failed(found) == set()
     told = found["C17"][1]
     assert "the gradient leaves 0.0 % (median) of the change of the margin unexplained" in told
-    assert "where stand-ins take the place of what they stand for; compared with the model as it is judged" in told
+    assert "where 1 stand-in takes the place of what it stands for; compared with the model as it is judged" in told
     assert "breaks none of the images that withstand" in told
     assert not any(getattr(part, "_replaced", False) for part in module.modules())
 
