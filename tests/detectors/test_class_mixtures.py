@@ -50,6 +50,29 @@ def test_components_far_apart_have_the_moments_of_their_images():
         np.testing.assert_allclose(np.linalg.inv(precision.numpy()), covariance, rtol=1e-6, atol=1e-8)
 
 
+def test_every_blob_is_found_whatever_its_size():
+    counts = [40, 3, 12, 5, 25]
+    features, blob = blobs(counts, dimensions=5)
+    mixture = ClassMixtures.fit(features, torch.zeros_like(blob), 5)
+    assert sorted(round(float(weight * len(blob))) for weight in mixture.gaussians.weights) == sorted(counts)
+
+
+def test_overlapping_components_agree_with_the_shares_that_they_give():
+    """A fixed point of expectation and maximisation, the shares from SciPy's densities."""
+    features = torch.from_numpy(np.random.default_rng(0).normal(size=(300, 2)))
+    features[:100, 0] = 2.5 + 0.5 * features[:100, 0]
+    mixture = ClassMixtures.fit(features, torch.zeros(300, dtype=torch.int64), 2, 0.01).gaussians
+    densities = []
+    for weight, mean, root in zip(mixture.weights, mixture.means, mixture.whitening, strict=True):
+        covariance = np.linalg.inv((root @ root.T).numpy())
+        densities.append(float(weight) * multivariate_normal(mean.numpy(), covariance).pdf(features.numpy()))
+    shares = np.array(densities).T / np.sum(densities, axis=0)[:, None]
+    assert (shares.max(axis=1) < 0.9).sum() > 10
+    np.testing.assert_allclose(mixture.weights.numpy(), shares.mean(axis=0), atol=1e-3)
+    means = shares.T @ features.numpy() / shares.sum(axis=0)[:, None]
+    np.testing.assert_allclose(mixture.means.numpy(), means, atol=1e-2)
+
+
 def test_the_distance_is_that_to_the_most_likely_component_of_each_class():
     features, blob = blobs([30, 20, 25, 15], apart=6.0)
     mixture = ClassMixtures.fit(features, blob // 2, 2, 0.1)
