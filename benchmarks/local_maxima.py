@@ -12,13 +12,13 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks.attack_networks import small_phantoms
+from benchmarks.compare import ROOT, circumstances
 from medadv.attacks import (
     AdversarialSmoothBiasField,
     AffineAttack,
@@ -35,7 +35,7 @@ from medadv.attacks import (
 from medadv.data import chest_phantoms
 from medadv.models import ResidualNetwork, Victim
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = ROOT / "results"
 LONGER = 10  # times the restarts
 
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What attacks of few parameters miss.")
     parser.add_argument("--images", type=int, default=50, help="how many images are attacked (default 50)")
     parser.add_argument("--network", choices=PROBLEMS, help="one network alone")
-    parser.add_argument("--name", help="write benchmarks/results/NAME.json")
+    parser.add_argument("--name", help="write benchmarks/results/NAME.json and .md")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
@@ -63,7 +63,8 @@ def main() -> None:
             print(rows[-1], file=sys.stderr, flush=True)
     print(table(rows))
     if arguments.name:
-        (RESULTS / f"{arguments.name}.json").write_text(json.dumps(rows, indent=1) + "\n")
+        (RESULTS / f"{arguments.name}.json").write_text(json.dumps({**circumstances(), "rows": rows}, indent=1) + "\n")
+        (RESULTS / f"{arguments.name}.md").write_text(table(rows) + "\n")
 
 
 def attacks(network: str) -> list[Attack]:
@@ -86,7 +87,8 @@ def measured(attack: Attack, problem: Problem) -> dict:
     """What the attack breaks, and what the others break of the rest."""
     result = attack(problem.victim, problem.images, problem.targets)
     rest = result.robust.nonzero().flatten()
-    calls = most_calls(attack)
+    spent = result.forwards + result.backwards
+    calls = int(spent.max())
     given = problem.victim, problem.images[rest], problem.targets[rest], rest
     missed = dict.fromkeys(("random_search", "longer"), 0)
     if len(rest):
@@ -95,17 +97,16 @@ def measured(attack: Attack, problem: Problem) -> dict:
         random = random_search(attack.perturbation, *given, logits, queries=calls, seed=0)
         longer = replace(attack, restarts=LONGER * attack.restarts, random_start=True, seed=1)(*given)
         missed = {"random_search": int(random.success.sum()), "longer": int(longer.success.sum())}
-    whole = random_search_alone(attack, problem, calls)
     return {
         "attack": attack.name,
         "budget": attack.budget,
         "images": len(result.success),
         "broken": int(result.success.sum()),
-        "broken_by_random_search": whole,
+        "broken_by_random_search": random_search_alone(attack, problem, calls),
         "missed_that_random_search_breaks": missed["random_search"],
         "missed_that_longer_breaks": missed["longer"],
         "most_calls": calls,
-        "calls": float((result.forwards + result.backwards).double().mean()),
+        "calls": float(spent.double().mean()),
     }
 
 
@@ -115,12 +116,6 @@ def random_search_alone(attack: Attack, problem: Problem, queries: int) -> int:
     ids = torch.arange(len(logits))
     asked = problem.victim, problem.images, problem.targets, ids, logits
     return int(random_search(attack.perturbation, *asked, queries=queries, seed=0).success.sum())
-
-
-def most_calls(attack: Attack) -> int:
-    """Forward and backward passes for an image that withstands."""
-    draws = attack.draws if attack.draws > 1 else 0
-    return attack.restarts * (draws + 2 * attack.steps + 1)
 
 
 def phantoms(count: int) -> Problem:

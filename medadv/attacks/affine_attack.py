@@ -47,7 +47,7 @@ class AffineAttack(MarginAttack):
     scaling: float = 1.1
     shift: float = 0.05
     padding: Padding = "border"
-    rule: str = "sign"
+    rule: str = "l2"
     steps: int = field(default=10, kw_only=True)
     restarts: int = field(default=5, kw_only=True)
     draws: int = field(default=15, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from medadv._words import Interpolation, Padding
@@ -16,7 +16,8 @@ class DeformationAttack(MarginAttack):
 
     The image is sampled where a cubic B-spline moves its voxels (`medadv.perturbations.SplineDeformation`). After
     AdvMorph of AdvChain (Chen et al., "Enhancing MR image segmentation with realistic adversarial data augmentation",
-    2022), which integrates a velocity; the budgets on displacement and folding and the search are ours.
+    2022), which integrates a velocity; the budgets on displacement and folding and the search are ours: two restarts of
+    15 steps, as there are local maxima.
 
     Args:
         displacement: largest displacement in voxels, at least 0.
@@ -51,6 +52,8 @@ class DeformationAttack(MarginAttack):
     padding: Padding = "border"
     smoothness: float = 0.0
     rule: str = "sign"
+    steps: int = field(default=15, kw_only=True)
+    restarts: int = field(default=2, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,7 +15,8 @@ class FrequencyAttack(MarginAttack):
 
     After Hanif et al., "Frequency domain adversarial training for robust volumetric medical segmentation" (VAFA,
     2023), who also keep the structural similarity high and make sign steps; see
-    `medadv.perturbations.FrequencyQuantisation`. Ours: the gradient described there, and two restarts.
+    `medadv.perturbations.FrequencyQuantisation`. Ours: the gradient described there, and three
+    restarts of 30 steps.
 
     Args:
         step: largest step in 1/255 of the image range, at least 0.
@@ -42,7 +43,8 @@ class FrequencyAttack(MarginAttack):
     step: float = 20.0
     block: int = 8
     rule: str = "sign"
-    restarts: int = field(default=2, kw_only=True)
+    steps: int = field(default=30, kw_only=True)
+    restarts: int = field(default=3, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,8 +13,8 @@ class MarginAttack(Attack):
     """An `Attack` as the perturbations of medical images are best searched by: what the families share.
 
     Ours, and measured in `benchmarks/local_maxima.py`. The margin, because cross-entropy sums over all wrong classes or
-    all labels, and its maximum in a small budget is often not where any one of them wins. Adaptive steps of rule
-    "sign", because steps of one length pass by maxima that are narrower than they are.
+    all labels, and its maximum in a small budget is often not where any one of them wins. Adaptive steps, because
+    steps of one length pass by narrower maxima.
 
     Args:
         steps, step_size, momentum, adaptive, gradient, restarts, random_start, draws, stop_early, objective, seed: see

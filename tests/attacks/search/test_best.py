@@ -32,7 +32,7 @@ def test_the_best_of_several_starts_finds_the_highest_peak_where_more_restarts_d
     with_draws = IntensityAttack(2.0, restarts=3, draws=20, **SMALL_STEPS)(victim, GREY, RIGHT)
     without = IntensityAttack(2.0, restarts=7, draws=1, **SMALL_STEPS)(victim, GREY, RIGHT)
     assert with_draws.success.double().mean() > 0.9
-    assert without.success.double().mean() < 0.6
+    assert without.success.double().mean() < 0.7
     assert (with_draws.forwards + with_draws.backwards).max() <= 1 + 3 * (20 + 17)
     assert (without.forwards + without.backwards).max() == 1 + 7 * 17
 
