@@ -32,6 +32,7 @@ class FMN(MinimumNormGradientAttack):
     cosine; until a first adversarial image is found, the radius is a little beyond where the linearised margin would be
     zero. In "l0", the number of changed entries (voxels times channels), the radius changes by at least one of them.
     Ours: it starts at the nearest boundary as DeepFool sees it, to go for the nearest class; in "l0" that is looked at.
+    That takes a gradient per rival class, each a step, up to half of the steps.
 
     Args:
         norm: "linf", "l2", "l1" or "l0".
