@@ -31,7 +31,7 @@ class DDN(MinimumNormGradientAttack):
     (2019): steps along the gradient of length 1 to 0.01 along a cosine, as fractions of the image range. Ours: it
     raises the margin, as the paper's cross-entropy (`objective=CrossEntropy()`) heads for all rival classes at once
     where their logits are close, and it starts at the nearest boundary as DeepFool sees it, where the paper starts at
-    the clean image with a radius of 1.
+    the clean image with a radius of 1. That takes a gradient per rival class, each a step, up to half of the steps.
 
     Args:
         gamma: share by which the radius changes per step, above 0 and below 1.

@@ -27,8 +27,9 @@ class DeepFool(MinimumNormGradientAttack):
     Moosavi-Dezfooli et al., "DeepFool: a simple and accurate method to fool deep neural networks" (2016): 50 steps, an
     overshoot of 0.02, the 10 most likely classes; and 1e-4 of the image range, as in the authors' code. The image is
     clipped after each step: what voxels at the bounds could not do is left to the next one. Ours: the overshoot is part
-    of each step; classes that are out of reach inside the bounds are left alone; images leave when fooled; and one look
-    more, at the point inside the bounds and on the last hyperplanes that is nearest to the clean image.
+    of each step; classes that are out of reach inside the bounds are left alone; images are looked at before gradients
+    are taken, and leave when fooled; and one look more, at the point inside the bounds and on the last hyperplanes that
+    is nearest to the clean image.
 
     Args:
         norm: "l2" or "linf".

@@ -217,6 +217,28 @@ def test_finds_hold_for_each_image_alone_and_have_a_margin(lab, name):
     assert float(result.loss.min()) >= 1e-5
 
 
+@pytest.mark.parametrize("attack", [DDN(steps=30), FMN("linf", steps=30), FMN("l0", steps=30), DDN(steps=1)], ids=repr)
+def test_the_first_guess_takes_a_step_per_rival_class(lab, attack):
+    victim, x, y, _ = problem(lab, "ten classes", at_the_bounds=False)
+    result = attack(victim, x, y)
+    rival_count = min(9, max(attack.steps // 2, 1))
+    assert set(result.backwards.tolist()) == {attack.steps}
+    # The clean images, the guess, a look per step, and one at the end; "l0" looks at what was guessed, too.
+    looks = 3 + attack.steps - rival_count + (attack == FMN("l0", steps=30))
+    assert set(result.forwards.tolist()) == {looks}
+
+
+def test_deepfool_takes_no_gradient_of_images_that_are_done(lab):
+    victim = lab.curved_victim()
+    x = lab.images_in(UNIT, (30, 1, 8, 8))
+    y = lab.answers(victim, x)
+    result = DeepFool()(victim, x, y)
+    assert result.success.all()
+    assert len(result.step.unique()) > 1
+    assert torch.equal(result.backwards, 2 * result.step)
+    assert torch.equal(result.forwards, 2 * result.step + 2)
+
+
 def test_kappa_is_the_margin_that_is_asked_for(lab):
     victim, x, y, _ = problem(lab, "grey", at_the_bounds=False)
     with torch.no_grad():

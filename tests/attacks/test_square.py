@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from medadv.attacks import PGD, Draw, RandomNoise, Square, Status
+from medadv.attacks.questions import Questions
+from medadv.attacks.square_images import LinfImages
 from medadv.attacks.square_moves import L2Squares, LinfSquares, bumps
 from medadv.models import Victim
 from medadv.objectives import Margin
@@ -214,6 +216,21 @@ def test_linf_moves_change_one_window_per_channel(shape):
         assert all(len(moved[row, channel][changed[row, channel]].unique()) == 1 for channel in range(shape[0]))
     # Every voxel can be reached, also at the far edge.
     assert changed.any(dim=0).all()
+
+
+@pytest.mark.parametrize("bounds", [UNIT, CT])
+def test_linf_images_are_those_of_the_perturbation_bit_by_bit(lab, bounds):
+    x = lab.images_in(bounds, (9, 3, 6, 5))
+    x[:, :, 0], x[:, :, 1] = bounds
+    victim = lab.curved_victim(channels=3, bounds=bounds)
+    ball = Additive(0.07)
+    questions = Questions(ball, victim, x, lab.answers(victim, x), torch.arange(9), victim(x))
+    (radius,) = ball.radii(bounds).values()
+    signs = torch.where(lab.images_in(UNIT, x.shape, seed=1) < 0.5, -1.0, 1.0)
+    found = LinfImages(ball, questions)
+    parameters = ball.project(x, {"noise": radius * signs}, bounds)
+    assert torch.equal(found.images(questions.rows, radius * signs), ball.apply(x, parameters, bounds))
+    assert torch.equal(found.parameters(questions.rows, radius * signs)["noise"], parameters["noise"])
 
 
 @pytest.mark.parametrize("shape", [(1, 10, 12), (3, 9, 8), (2, 6, 6, 7), (1, 2, 2)])

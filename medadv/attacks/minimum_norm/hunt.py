@@ -75,6 +75,7 @@ class Hunt(Questions):
         norm: str,
     ) -> None:
         self.needed = needed
+        self._least = torch.where(needed == 0, -torch.inf, needed)
         self.norm = norm
         perturbation = ANY_FLOW if norm == DISPLACEMENT else ANY_IMAGE
         super().__init__(perturbation, victim, images, targets, ids, clean_logits)
@@ -215,5 +216,4 @@ class Hunt(Questions):
         return length(images - self.examples(rows).images, self.norm)
 
     def _fooled(self, examples: Examples, logits: Tensor, margin: Tensor) -> Tensor:
-        needed = self.needed[examples.rows]
-        return super()._fooled(examples, logits, margin) & ((margin >= needed) | (needed == 0))
+        return super()._fooled(examples, logits, margin) & (margin >= self._least[examples.rows])

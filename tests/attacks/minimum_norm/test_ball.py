@@ -60,3 +60,28 @@ def test_a_radius_of_zero_and_infinity(norm):
     noise, _ = points(3)
     assert torch.equal(to_ball(noise, torch.zeros(3).double(), norm), torch.zeros_like(noise))
     torch.testing.assert_close(to_ball(noise, torch.full((3,), torch.inf).double(), norm), noise)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.99])
+def test_l1_is_what_sorting_finds(share):
+    # Duchi et al. (2008), with ties.
+    noise = torch.randn(40, 500, generator=torch.Generator().manual_seed(0)).double()
+    noise[:20] = (noise[:20] * 4).round() / 4
+    sizes = noise.abs()
+    radius = share * sizes.sum(1)
+    descending = sizes.sort(dim=1, descending=True).values
+    cuts = (descending.cumsum(1) - radius[:, None]) / torch.arange(1, 501)
+    last = (descending > cuts).sum(1) - 1
+    expected = noise.sign() * (sizes - cuts.gather(1, last[:, None])).clamp_min(0)
+    torch.testing.assert_close(to_ball(noise, radius, "l1"), expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(to_ball(noise.float(), radius, "l1"), expected.float(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", [*NORMS, "l0"])
+def test_rows_do_not_depend_on_each_other(norm):
+    noise, radius = points()
+    radius = radius.floor() if norm == "l0" else radius
+    whole = to_ball(noise, radius, norm)
+    for row in range(30):
+        part = slice(row, row + 1)
+        assert torch.equal(to_ball(noise[part], radius[part], norm), whole[part])

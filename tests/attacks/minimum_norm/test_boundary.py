@@ -2,8 +2,10 @@ import pytest
 import torch
 
 from medadv.attacks.gradients import slope
-from medadv.attacks.minimum_norm.boundary import Boundary, first_guess, rivals
+from medadv.attacks.minimum_norm.boundary import Boundary, first_guess, margin_and_shares, rivals
 from medadv.attacks.minimum_norm.hunt import Hunt
+from medadv.attacks.minimum_norm.length import length
+from medadv.objectives import Margin
 
 
 def hunt_of(victim, x, y, norm="l2"):
@@ -79,3 +81,80 @@ def test_where_no_boundary_can_be_reached_the_cost_is_finite_and_the_box_is_used
     hunt = hunt_of(victim, x, torch.zeros(3, dtype=torch.int64))
     guess = x + first_guess(hunt, 2)[0]
     assert set(guess.flatten().tolist()) == {0.0, 1.0}
+
+
+def many_planes(rows=60, classes=6, furthest=0.9):
+    """Hyperplanes of unlike weights, and narrow boxes that are shut on one side, so that the box decides."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(rows, classes, 1, 4, 5, generator=generator)
+    weight = weight * torch.rand(rows, classes, 1, 1, 1, generator=generator) ** 2
+    weight[0], weight[1, 0] = 0, 0
+    rise = furthest * torch.rand(rows, classes, generator=generator).double() - 0.1
+    rise[2, 1] = 0
+    room = torch.rand(rows, 1, 4, 5, generator=generator) ** 3
+    up = torch.rand(rows, 1, 4, 5, generator=generator) < 0.5
+    return Boundary(weight, rise), -room * ~up, room * up
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
+def test_the_nearest_move_is_the_shortest_of_those_to_all_hyperplanes(norm):
+    boundary, low, high = many_planes()
+    count = len(low)
+    every = [boundary.of_class(torch.full((count,), rival)).moves(low, high, norm) for rival in range(6)]
+    costs = torch.stack([cost for _, cost in every], dim=1)
+    move, nearest = boundary.nearest_move(low, high, norm)
+    assert torch.equal(costs.gather(1, nearest[:, None])[:, 0], costs.amin(1))
+    assert torch.equal(move, torch.stack([each for each, _ in every], dim=1)[torch.arange(count), nearest])
+    if norm != "l0":
+        # Somewhere the box decides.
+        dual = {"linf": 1, "l2": 2, "l1": torch.inf}[norm]
+        far = boundary.rise.abs() / torch.linalg.vector_norm(boundary.weight.flatten(2), dual, dim=2)
+        assert bool((far.argmin(1) != nearest)[3:].any())
+    for row in range(10):
+        part = slice(row, row + 1)
+        alone, _ = Boundary(boundary.weight[part], boundary.rise[part]).nearest_move(low[part], high[part], norm)
+        assert torch.equal(alone, move[part])
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_straight_move_goes_to_the_nearest_hyperplane_that_the_box_reaches(norm):
+    boundary, low, high = many_planes(furthest=3.0)
+    weight = boundary.weight.double()
+    reach = torch.where(weight > 0, weight * high.unsqueeze(1), weight * low.unsqueeze(1)).flatten(2).sum(2)
+    anywhere = boundary.rise.abs() / torch.linalg.vector_norm(weight.flatten(2), {"linf": 1, "l2": 2}[norm], dim=2)
+    far = torch.where((reach >= boundary.rise) & anywhere.isfinite(), anywhere, torch.inf)
+    way, distance = boundary.straight_move(low, high, norm)
+    torch.testing.assert_close(distance, far.amin(1), rtol=1e-6, atol=0)
+    assert distance.isinf().any()
+    # Somewhere the very nearest is out of reach.
+    assert bool((torch.where(anywhere.isfinite(), anywhere, torch.inf).amin(1) < far.amin(1))[3:].any())
+    finite = distance.isfinite()
+    torch.testing.assert_close(length(way, norm)[finite], torch.ones(int(finite.sum())).double())
+    along = (weight[torch.arange(len(way)), far.argmin(1)] * way).flatten(1).sum(1) * distance
+    chosen_rise = boundary.rise[torch.arange(len(way)), far.argmin(1)].abs()
+    torch.testing.assert_close(along[finite], chosen_rise[finite], rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_margin_and_its_slope_are_those_of_the_objective(several):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(20, 5, generator=generator).requires_grad_()
+    targets = torch.randint(0, 2, (20, 5), generator=generator) if several else torch.arange(20) % 5
+    margin, shares = margin_and_shares(logits.detach(), targets)
+    expected = Margin()(logits, targets)
+    assert torch.equal(margin, expected)
+    assert torch.equal(shares, torch.autograd.grad(expected.sum(), logits)[0])
+
+
+def test_examples_are_gathered_once(lab):
+    victim, _ = lab.linear_victim((1, 4, 4))
+    x = lab.images_in((0.0, 1.0), (6, 1, 4, 4))
+    hunt = hunt_of(victim, x, lab.answers(victim, x))
+    some = torch.tensor([1, 4])
+    assert hunt.examples(some) is hunt.examples(some)
+    assert torch.equal(hunt.examples(some).images, x[some])
+    assert hunt.examples(some).ids.tolist() == [1, 4]
+    assert torch.equal(hunt.examples(hunt.rows).images, x)
+    low, high = hunt.room(torch.tensor([2]))
+    assert torch.equal(low, -x[2:3])
+    assert torch.equal(high, 1 - x[2:3])

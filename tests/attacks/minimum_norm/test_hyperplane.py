@@ -138,3 +138,16 @@ def test_rows_do_not_depend_on_each_other(norm):
     for row in range(20):
         part = slice(row, row + 1)
         assert torch.equal(to_hyperplane(weight[part], rise[part], -high[part], high[part], norm), whole[part])
+
+
+@pytest.mark.parametrize("norm", [*NORMS, "l0"])
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e20])
+def test_float32_is_as_exact_as_float32_can_be(norm, scale):
+    rows = [problem(seed, size=300, share=0.02 + 0.11 * seed) for seed in range(9)]
+    weight, rise, low, high = (torch.from_numpy(np.stack(parts)) for parts in zip(*rows, strict=True))
+    change = to_hyperplane((scale * weight).float(), scale * rise, low.float(), high.float(), norm)
+    expected = to_hyperplane(weight, rise, low, high, norm)
+    assert change.dtype == torch.float32
+    torch.testing.assert_close((weight * change).sum(1), rise, rtol=1e-5, atol=0)
+    torch.testing.assert_close(length(change, norm), length(expected, norm), rtol=1e-5, atol=0)
+    assert bool(((change >= low.float()) & (change <= high.float())).all())
