@@ -136,14 +136,10 @@ def test_saved_rows_take_the_place_of_those_of_the_same_case(tmp_path):
 
 def test_seeds_give_a_mean_and_its_parts(monkeypatch):
     monkeypatch.setattr(attack_peers, "LIBRARIES", {})
-    found = trained()
-    (row,) = parity.compared("digits", Case("square", "linf", 3, 0.05, 3), found, seeds=3)
-    each = [
-        attacked(
-            ours(Case("square", "linf", 3, 0.05, 3, seed=seed)), "linf", found.network, found.images, found.targets
-        )
-        for seed in range(3)
-    ]
+    found, square = trained(), Case("square", "linf", 3, 0.05, 3)
+    (row,) = parity.compared("digits", square, found, seeds=3)
+    numbered = [ours(replace(square, seed=seed)) for seed in range(3)]
+    each = [attacked(attack, "linf", found.network, found.images, found.targets) for attack in numbered]
     assert row["robust_accuracies"] == [1 - run["success"] for run in each]
     assert row["robust_accuracy"] == pytest.approx(sum(row["robust_accuracies"]) / 3)
     assert len({run["forwards"] for run in each}) > 1  # another seed, other squares
