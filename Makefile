@@ -47,7 +47,8 @@ bench-peers: .venv-peers/ready
 
 bench-attacks: .venv-attacks/ready
 	.venv-attacks/bin/python -m benchmarks.compare_attacks --name attacks-cpu-1-thread
-	.venv-attacks/bin/python -m benchmarks.parity --name parity
+	.venv-attacks/bin/python -m benchmarks.parity --save
+	.venv-attacks/bin/python -m benchmarks.query_curves --save
 	.venv-attacks/bin/python -m benchmarks.budget_curves --name budget-curves
 	.venv-attacks/bin/python -m benchmarks.packing --name packing
 

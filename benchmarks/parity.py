@@ -29,6 +29,8 @@ from benchmarks.attack_run import attacked
 from benchmarks.compare import ATTACK_PEERS, ROOT, circumstances
 
 QUERIES = (500, 2000)
+MINIMUM_NORM = ("deepfool", "fab", "fab-t", "fmn", "ddn", "carlini-wagner", "hop-skip-jump")
+BEHIND, FARTHER = 0.01, 0.001  # in robust accuracy, and as a share of the distance: more is worth a look
 COMPARED_ON = ("digits 32", "phantoms 32", "chest X-rays 64")
 
 
@@ -123,7 +125,7 @@ def cases(trained: Trained) -> list[Case]:
         ("autoattack", "linf", 30),
         *(("square", norm, queries) for norm in ("linf", "l2") for queries in QUERIES),
     ]
-    minimum_norm = [
+    minimum_norm = [  # of MINIMUM_NORM
         *(("deepfool", norm, 50) for norm in ("l2", "linf")),
         # A step of FAB costs a gradient per class.
         *((kind, norm, 20 if classes > 3 else 100) for kind in ("fab", "fab-t") for norm in norms),

@@ -1,12 +1,15 @@
 """The tables of the attack benchmarks, from made-up numbers; the benchmarks themselves are run by hand."""
 
+import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from benchmarks import attack_peers, compare_attacks, parity
+from benchmarks import attack_peers, compare_attacks, parity, parity_summary, query_curves
 from benchmarks.attack_cases import Case, ours
 from benchmarks.attack_networks import Trained
 from benchmarks.attack_run import attacked
@@ -72,6 +75,96 @@ def test_robust_accuracy_of_minimum_norm_attacks_is_at_the_median_of_the_nearest
     distances = [torch.tensor([1.0, math.inf, 3.0]), torch.tensor([2.0, 5.0, 2.5])]
     assert parity.budget(Case("fab", "l2", 10, None, 2), distances) == 2.5
     assert parity.budget(Case("pgd", "l2", 10, 0.5, 2), distances) == 0.5
+
+
+def parity_row(contender, value, *, case="pgd linf, 20", each=None, calls=20.0):
+    key = parity_summary.measure({"case": case})
+    row = {
+        "network": "digits",
+        "case": case,
+        "contender": contender,
+        "images": 100,
+        "forwards": calls,
+        "backwards": 1.0,
+    }
+    row |= {"robust_accuracy": 0.9, "mean_distance": 9.0, "robust_accuracies": [0.9], "mean_distances": [9.0]}
+    return row | {key: value, {"mean_distance": "mean_distances"}.get(key, "robust_accuracies"): each or [value]}
+
+
+def test_the_committed_page_of_parity_is_of_the_committed_results():
+    """After a measurement: python -m benchmarks.parity_summary > docs/parity.md."""
+    assert (Path(__file__).parents[1] / "docs/parity.md").read_text() == parity_summary.page()
+
+
+def test_a_line_of_parity_has_the_best_library_and_how_far_ours_are_behind():
+    rows = [
+        parity_row("medadv", 0.25, each=[0.2, 0.3]),
+        parity_row("ART", 0.5),
+        parity_row("foolbox", 0.24, calls=40.0),
+    ]
+    line = "| pgd linf, 20 | 100 | 2 | 0.250 ± 0.071 | 0.240 (foolbox) | +0.010 | 21 | 41 |"
+    assert parity_summary.line(rows) == line
+    assert not parity_summary.is_behind(rows)  # by no more than 0.010
+    assert parity_summary.is_behind([parity_row("medadv", 0.255), *rows[1:]])
+    assert "none has it" in parity_summary.line(rows[:1])
+    assert not parity_summary.is_behind(rows[:1])
+
+
+def test_minimum_norm_attacks_are_compared_by_their_distance():
+    rows = [parity_row(name, value, case="ddn l2, 100") for name, value in (("medadv", 1.1), ("ART", 2.0))]
+    assert parity_summary.line(rows).endswith("| 1.1000 | 2.0000 (ART) | -45.0% | 21 | 21 |")
+    assert not parity_summary.is_behind(rows)
+    assert parity_summary.is_behind([parity_row("medadv", 2.01, case="ddn l2, 100"), rows[1]])
+    minimum_norm = {case.kind for case in parity.cases(trained()) if case.eps is None}
+    assert minimum_norm == set(parity.MINIMUM_NORM)
+
+
+def test_saved_rows_take_the_place_of_those_of_the_same_case(tmp_path):
+    def saved(case, value, commit):
+        row = parity_row("medadv", value, case=case)
+        parity.save(tmp_path, "parity", "digits 32, undefended", [row], {"commit": commit + "0123456"})
+
+    saved("pgd l2, 20", 0.5, "a")
+    saved("ddn l2, 100", 1.5, "b")
+    saved("pgd l2, 20", 0.25, "c")
+    rows = json.loads((tmp_path / "parity-digits-32-undefended.json").read_text())["rows"]
+    found = {row["case"]: (row["robust_accuracy"], row["commit"]) for row in rows}
+    assert len(rows) == 2
+    assert found["pgd l2, 20"] == (0.25, "c012345")
+    assert found["ddn l2, 100"][1] == "b012345"
+
+
+def test_seeds_give_a_mean_and_its_parts(monkeypatch):
+    monkeypatch.setattr(attack_peers, "LIBRARIES", {})
+    found, square = trained(), Case("square", "linf", 3, 0.05, 3)
+    (row,) = parity.compared("digits", square, found, seeds=3)
+    numbered = [ours(replace(square, seed=seed)) for seed in range(3)]
+    each = [attacked(attack, "linf", found.network, found.images, found.targets) for attack in numbered]
+    assert row["robust_accuracies"] == [1 - run["success"] for run in each]
+    assert row["robust_accuracy"] == pytest.approx(sum(row["robust_accuracies"]) / 3)
+    assert len({run["forwards"] for run in each}) > 1  # another seed, other squares
+
+
+def test_queries_are_counted_up_to_the_limit_and_the_nearest_wrong_image_is_kept():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False)).eval()
+    with torch.no_grad():
+        network[1].weight.copy_(torch.tensor([[1.0, 1, 1, 1], [0, 0, 0, 0]]))
+    image, target = torch.full((1, 1, 2, 2), 0.5), torch.zeros(1).long()
+    asked = query_curves.Asked(network, image, target, "l2", limit=4)
+    asked(image)
+    asked(torch.cat([image - 2, image - 1, image - 0.25]))  # the last one is right still
+    assert [asked.distance_by(queries) for queries in (1, 2, 3, 4)] == [math.inf, 4.0, 2.0, 2.0]
+    with pytest.raises(query_curves.NoMoreQueriesError):
+        asked(image - 0.6)
+    assert asked.distance_by(9) == 2.0
+
+
+def test_the_table_of_queries_has_a_column_per_contender():
+    shared = {"network": "digits", "case": "hop-skip-jump l2", "queries": 500, "images": 10, "by_all": 9}
+    rows = [{**shared, "contender": name, "mean_distance": value} for name, value in (("medadv", 1.5), ("ART", 2.0))]
+    head, _, line = query_curves.table(rows).splitlines()
+    assert head == "| attack | queries | images | medadv | ART |"
+    assert line == "| hop-skip-jump l2 | 500 | 9 of 10 | 1.5000 | 2.0000 |"
 
 
 def test_the_table_of_times_has_ratios_of_the_quickest_runs():
