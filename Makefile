@@ -51,6 +51,7 @@ bench-attacks: .venv-attacks/ready
 	.venv-attacks/bin/python -m benchmarks.query_curves --save
 	.venv-attacks/bin/python -m benchmarks.budget_curves --name budget-curves
 	.venv-attacks/bin/python -m benchmarks.packing --name packing
+	.venv-attacks/bin/python -m benchmarks.evaluation_curves --name evaluation-curves
 
 clean:
 	rm -rf .venv .venv-peers .venv-attacks build medadv/lib medadv/*.so
