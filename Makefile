@@ -49,6 +49,7 @@ bench-attacks: .venv-attacks/ready
 	.venv-attacks/bin/python -m benchmarks.compare_attacks --name attacks-cpu-1-thread
 	.venv-attacks/bin/python -m benchmarks.parity --name parity
 	.venv-attacks/bin/python -m benchmarks.budget_curves --name budget-curves
+	.venv-attacks/bin/python -m benchmarks.evaluation_curves --name evaluation-curves
 
 clean:
 	rm -rf .venv .venv-peers .venv-attacks build medadv/lib medadv/*.so
