@@ -117,6 +117,14 @@ def test_table_holds_every_number(page, document, store):
     assert all(one.get("scope") in ("col", "row") for one in document.of("th"))
 
 
+def test_units_are_told_of_what_was_run_alone(document):
+    words = document.words()
+    assert "Budgets of noise are fractions of the intensity range (4/255: four grey levels of an 8-bit image)." in words
+    assert "A gain of ×1.30 lets the bias field brighten" in words
+    assert "No voxel" not in words
+    assert "units of the image" not in words
+
+
 def test_json_repeats_the_table(document, store):
     data = json.loads("".join(text for tag, text in document.text if tag == "pre"))
     results = read_results(store)
