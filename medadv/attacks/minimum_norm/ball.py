@@ -42,20 +42,21 @@ def _clipped(noise: Tensor, limit: Tensor) -> Tensor:
 
 
 def _largest(sizes: Tensor, radius: Tensor) -> Tensor:
-    """Which entries are among the `radius` largest of their row, bool [M, P]; of equal ones the first."""
+    """Which entries are among the `radius` largest of their row, [M, P] of 1 and 0; of equal ones the first."""
     counts = radius.floor().clamp(0, sizes.shape[1]).long().unsqueeze(1)
     most = int(counts.max())
     if most == 0:
-        return torch.zeros_like(sizes, dtype=torch.bool)
+        return torch.zeros_like(sizes)
     # The smallest size that stays; nothing does where that is infinite.
-    least = sizes.topk(most, dim=1).values.gather(1, (counts - 1).clamp_min(0))
+    least = sizes.topk(most, dim=1).values.gather(1, (counts - 1).clamp_min_(0))
     least = torch.where(counts > 0, least, torch.inf)
-    kept = sizes >= least
-    if torch.equal(kept.sum(dim=1, keepdim=True), counts):
+    # Numbers, as masks are slow to count and to multiply with.
+    kept = (sizes >= least).to(sizes.dtype)
+    if torch.equal(kept.sum(dim=1, keepdim=True, dtype=torch.float64), counts.double()):
         return kept
     equal = sizes == least
     room = counts - (sizes > least).sum(dim=1, keepdim=True)
-    return (sizes > least) | (equal & (equal.cumsum(1) <= room))
+    return ((sizes > least) | (equal & (equal.cumsum(1) <= room))).to(sizes.dtype)
 
 
 def _excess(sizes: Tensor, radius: Tensor) -> Tensor:
