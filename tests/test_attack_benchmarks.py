@@ -169,7 +169,7 @@ def test_the_table_of_queries_has_a_column_per_contender():
 
 def test_the_table_of_times_has_ratios_of_the_quickest_runs():
     shared = {"operation": "pgd linf, 20", "mode": "attack", "size": "digits", "device": "cpu", "threads": 1}
-    passes = {"forwards": 20.0, "backwards": 20.0, "success": 0.5}
+    passes = {"forwards": 20.0, "backwards": 20.0, "success": 0.5, "seconds_alone": 0.15}
     runs = [
         [{**shared, **passes, "contender": name, "seconds": seconds} for name, seconds in times.items()]
         for times in ({"medadv": 0.2, "ART": 0.3}, {"medadv": 0.1, "ART": 0.4})
@@ -177,4 +177,4 @@ def test_the_table_of_times_has_ratios_of_the_quickest_runs():
     rows = compare_attacks.quickest(runs)
     assert [row["seconds"] for row in rows] == [0.1, 0.3]
     *_, theirs = compare_attacks.table(rows).splitlines()
-    assert theirs == "| digits | pgd linf, 20 | ART | 300 | 3.00x | 20.0 | 20.0 | 0.50 |"
+    assert theirs == "| digits | pgd linf, 20 | ART | 300 | 3.00x | 1.50x | 20.0 | 20.0 | 0.50 |"
