@@ -160,11 +160,15 @@ def test_queries_are_counted_up_to_the_limit_and_the_nearest_wrong_image_is_kept
 
 
 def test_the_table_of_queries_has_a_column_per_contender():
-    shared = {"network": "digits", "case": "hop-skip-jump l2", "queries": 500, "images": 10, "by_all": 9}
-    rows = [{**shared, "contender": name, "mean_distance": value} for name, value in (("medadv", 1.5), ("ART", 2.0))]
+    distances = {
+        "medadv": torch.tensor([[1.0], [2.0], [3.0]]).double(),
+        "ART": torch.tensor([[2.0], [math.inf], [6.0]]).double(),
+    }
+    rows = query_curves.rows_of("digits", "l2", (500,), distances)
     head, _, line = query_curves.table(rows).splitlines()
     assert head == "| attack | queries | images | medadv | ART |"
-    assert line == "| hop-skip-jump l2 | 500 | 9 of 10 | 1.5000 | 2.0000 |"
+    assert line == "| hop-skip-jump l2 | 500 | 2 of 3 | 2.0000 | 4.0000 (+2.0000 ± 1.0000) |"
+    assert [row["found"] for row in rows] == pytest.approx([1, 2 / 3])
 
 
 def test_the_table_of_times_has_ratios_of_the_quickest_runs():
