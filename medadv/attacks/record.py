@@ -125,6 +125,8 @@ class Record:
         self.predictions[kept] = predictions[chosen]
 
     def _note_first(self, rows: Tensor, step: int, wrong: Tensor) -> None:
-        first = rows[wrong & ~self.fooled[rows]]
-        self.step[first] = step
-        self.fooled[first] = True
+        new = wrong & ~self.fooled[rows]
+        if bool(new.any()):
+            first = rows[new]
+            self.step[first] = step
+            self.fooled[first] = True
