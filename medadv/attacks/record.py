@@ -127,8 +127,9 @@ class Record:
         self.predictions[kept] = predictions[chosen]
 
     def _note_first(self, rows: Tensor, step: int, wrong: Tensor) -> None:
-        first = rows[wrong & ~self.fooled[rows]]
-        if len(first) > 0:
+        new = wrong & ~self.fooled[rows]
+        if bool(new.any()):
+            first = rows[new]
             self.step[first] = step
             self.fooled[first] = True
 
