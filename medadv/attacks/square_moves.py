@@ -14,7 +14,7 @@ from medadv.attacks.randomness import Draw
 _TILES = 5  # along the smallest axis, in the first change of the L2 attack
 _SMALLEST = 3  # side of a square in the L2 attack
 # Voxels between the squares of the L2 attack and the border of an axis of at least so many voxels: at the border, where
-# convolutions pad with zeros, length is spent for less. `python -m benchmarks.square` measures it.
+# convolutions pad with zeros, length is spent for less. `benchmarks.parity --only "square l2" --seeds 6` measures it.
 _FROM_THE_BORDER, _WIDE = 1, 16
 
 
