@@ -36,7 +36,10 @@ def page() -> str:
     for path in sorted(RESULTS.glob("queries-*.json")):
         report = json.loads(path.read_text())
         lines += ["", f"## {report['rows'][0]['network']}: HopSkipJump at equal queries", "", circumstances(report), ""]
-        lines += ["Mean distance over the images for which every contender had one by then.", ""]
+        lines += [
+            "Mean distance over the images for which every contender had one by then; in brackets, how much farther"
+        ]
+        lines += ["than ours, image by image, with the standard error.", ""]
         lines += query_curves.table(report["rows"]).splitlines()
     return "\n".join(lines) + "\n"
 

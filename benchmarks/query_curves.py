@@ -91,21 +91,28 @@ def main() -> None:
 
 
 def compared(network: str, norm: str, trained: Trained, queries: tuple[int, ...]) -> list[dict]:
-    """One row per contender and number of queries."""
+    """One row per number of queries and contender."""
     distances = {}
     case = Case(KIND, norm, STEPS, None, trained.classes)
     for name in ("medadv", *attack_peers.LIBRARIES):
         if name == "medadv" or attack_peers.attack(name, case) is not None:
             distances[name] = measured(name, case, trained, queries)
             print(norm, name, distances[name].isfinite().sum(0).tolist(), file=sys.stderr, flush=True)
+    return rows_of(network, norm, queries, distances)
+
+
+def rows_of(network: str, norm: str, queries: tuple[int, ...], distances: dict[str, Tensor]) -> list[dict]:
+    """Means of distances [images, numbers of queries], and how far each contender is from ours, image by image."""
     by_all = torch.stack(list(distances.values())).isfinite().all(0)
     rows = []
     for number, limit in enumerate(queries):
-        for name, found in distances.items():
-            kept = found[by_all[:, number], number]
+        near = {name: found[by_all[:, number], number] for name, found in distances.items()}
+        for name, kept in near.items():
+            farther = kept - near["medadv"]
             row = {"network": network, "case": f"{KIND} {norm}", "norm": norm, "contender": name, "queries": limit}
-            row |= {"images": len(found), "found": float(found[:, number].isfinite().double().mean())}
-            rows.append({**row, "by_all": len(kept), "mean_distance": float(kept.mean())})
+            row |= {"images": len(by_all), "found": float(distances[name][:, number].isfinite().double().mean())}
+            row |= {"by_all": len(kept), "mean_distance": float(kept.mean()), "farther": float(farther.mean())}
+            rows.append({**row, "standard_error": float(farther.std() / math.sqrt(len(kept)))})
     return rows
 
 
@@ -132,14 +139,23 @@ def finish(attack: Attack, asked: Asked) -> None:
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown: one line per norm and number of queries; the mean distance of every contender."""
+    """Markdown: one line per norm and number of queries; the mean distance of every contender.
+
+    In brackets, how much farther than ours it is, with the standard error over the images.
+    """
     names = list(dict.fromkeys(row["contender"] for row in rows))
     lines = [f"| attack | queries | images | {' | '.join(names)} |", "| --- " * (3 + len(names)) + "|"]
     for row in (row for row in rows if row["contender"] == names[0]):
         same = [other for other in rows if (other["case"], other["queries"]) == (row["case"], row["queries"])]
-        distances = " | ".join(f"{other['mean_distance']:.4f}" for other in same)
+        distances = " | ".join(cell(other) for other in same)
         lines.append(f"| {row['case']} | {row['queries']} | {row['by_all']} of {row['images']} | {distances} |")
     return "\n".join(lines)
+
+
+def cell(row: dict) -> str:
+    """Mean distance of one contender."""
+    beside = f" ({row['farther']:+.4f} ± {row['standard_error']:.4f})" if row["contender"] != "medadv" else ""
+    return f"{row['mean_distance']:.4f}{beside}"
 
 
 if __name__ == "__main__":

@@ -160,16 +160,20 @@ def test_queries_are_counted_up_to_the_limit_and_the_nearest_wrong_image_is_kept
 
 
 def test_the_table_of_queries_has_a_column_per_contender():
-    shared = {"network": "digits", "case": "hop-skip-jump l2", "queries": 500, "images": 10, "by_all": 9}
-    rows = [{**shared, "contender": name, "mean_distance": value} for name, value in (("medadv", 1.5), ("ART", 2.0))]
+    distances = {
+        "medadv": torch.tensor([[1.0], [2.0], [3.0]]).double(),
+        "ART": torch.tensor([[2.0], [math.inf], [6.0]]).double(),
+    }
+    rows = query_curves.rows_of("digits", "l2", (500,), distances)
     head, _, line = query_curves.table(rows).splitlines()
     assert head == "| attack | queries | images | medadv | ART |"
-    assert line == "| hop-skip-jump l2 | 500 | 9 of 10 | 1.5000 | 2.0000 |"
+    assert line == "| hop-skip-jump l2 | 500 | 2 of 3 | 2.0000 | 4.0000 (+2.0000 ± 1.0000) |"
+    assert [row["found"] for row in rows] == pytest.approx([1, 2 / 3])
 
 
 def test_the_table_of_times_has_ratios_of_the_quickest_runs():
     shared = {"operation": "pgd linf, 20", "mode": "attack", "size": "digits", "device": "cpu", "threads": 1}
-    passes = {"forwards": 20.0, "backwards": 20.0, "success": 0.5}
+    passes = {"forwards": 20.0, "backwards": 20.0, "success": 0.5, "seconds_alone": 0.15}
     runs = [
         [{**shared, **passes, "contender": name, "seconds": seconds} for name, seconds in times.items()]
         for times in ({"medadv": 0.2, "ART": 0.3}, {"medadv": 0.1, "ART": 0.4})
@@ -177,4 +181,4 @@ def test_the_table_of_times_has_ratios_of_the_quickest_runs():
     rows = compare_attacks.quickest(runs)
     assert [row["seconds"] for row in rows] == [0.1, 0.3]
     *_, theirs = compare_attacks.table(rows).splitlines()
-    assert theirs == "| digits | pgd linf, 20 | ART | 300 | 3.00x | 20.0 | 20.0 | 0.50 |"
+    assert theirs == "| digits | pgd linf, 20 | ART | 300 | 3.00x | 1.50x | 20.0 | 20.0 | 0.50 |"

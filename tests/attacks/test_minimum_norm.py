@@ -228,6 +228,13 @@ def test_the_first_guess_takes_a_step_per_rival_class(lab, attack):
     assert set(result.forwards.tolist()) == {looks}
 
 
+def test_l0_starts_with_more_entries_than_the_guess_changes(lab):
+    # From a single entry it would take three times as many steps.
+    victim = rectified_victim()
+    x = lab.images_in(UNIT, (32, 1, 8, 8))
+    assert FMN("l0", steps=8)(victim, x, lab.answers(victim, x)).success.all()
+
+
 def test_deepfool_takes_no_gradient_of_images_that_are_done(lab):
     victim = lab.curved_victim()
     x = lab.images_in(UNIT, (30, 1, 8, 8))

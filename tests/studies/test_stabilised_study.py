@@ -90,11 +90,10 @@ def test_attacks_raise_the_loss_and_iterating_helps(results):
 
 def test_stabilised_attacks_ask_for_the_smoothed_image_too(results):
     passes = {row["contender"]: (row["forwards"], row["backwards"]) for row in results["rows"]}
-    # The clean image, which serves the first step too, one per step and the last look; with a smoothed image one more
-    # per look.
-    assert passes["delta, weight 1"] == (1 + 2 * 2 + 1, 2)
-    assert passes["step, weight 1"] == (1 + 2 * 2, 2)
-    assert passes[REFERENCE] == (1 + 2 + 1, 3)
+    # One per step, the first at the clean image, and the last look; with a smoothed image one more per look.
+    assert passes["delta, weight 1"] == (2 * 2 + 2, 2)
+    assert passes["step, weight 1"] == (2 * 2 + 2 - 1, 2)
+    assert passes[REFERENCE] == (3 + 1, 3)
     assert passes["FGSM"] == (1 + 1, 1)
 
 

@@ -139,8 +139,8 @@ def test_a_crash_while_the_budgets_are_committed(job, tmp_path, monkeypatch):
 
 def test_stopping_is_possible_between_two_budgets_of_a_batch(job, tmp_path):
     told = []
-    evaluate(job.evaluation(), tmp_path / "out", batch_size=5, progress=lambda now: told.append(now.doing))
-    # Two batches of the first shard, three budgets each; the largest is told before it begins.
+    evaluate(job.evaluation(), tmp_path / "out", batch_size=1, progress=lambda now: told.append(now.doing))
+    # Eight images of the first shard, then two, three budgets each; the largest is told before it begins.
     assert [text.split(",")[0] for text in told[:7]] == ["pgd 0.1", *["pgd 0.03", "pgd 0.01", "pgd 0.1"] * 2]
     assert told[0].endswith(", images 0 to 9")
 
