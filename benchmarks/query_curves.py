@@ -147,14 +147,15 @@ def table(rows: list[dict]) -> str:
     lines = [f"| attack | queries | images | {' | '.join(names)} |", "| --- " * (3 + len(names)) + "|"]
     for row in (row for row in rows if row["contender"] == names[0]):
         same = [other for other in rows if (other["case"], other["queries"]) == (row["case"], row["queries"])]
-        distances = " | ".join(cell(other) for other in same)
+        cells = {other["contender"]: cell(other) for other in same}
+        distances = " | ".join(cells.get(name, "") for name in names)
         lines.append(f"| {row['case']} | {row['queries']} | {row['by_all']} of {row['images']} | {distances} |")
     return "\n".join(lines)
 
 
 def cell(row: dict) -> str:
     """Mean distance of one contender."""
-    beside = f" ({row['farther']:+.4f} ± {row['standard_error']:.4f})" if row["contender"] != "medadv" else ""
+    beside = f" ({row['farther']:+.4f} ± {row['standard_error']:.4f})" if row.get("farther") else ""
     return f"{row['mean_distance']:.4f}{beside}"
 
 
