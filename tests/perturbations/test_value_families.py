@@ -103,7 +103,7 @@ def test_no_chord_where_every_step_lowers_the_loss():
     x = 0.4 + 0.2 * torch.rand(1, 1, 4, 4)
     steps = torch.zeros(1, 4, 4, requires_grad=True)
     changed = FrequencyQuantisation(20.0, 4).apply(x, {"steps": steps}, UNIT)
-    (-(changed - x).square().sum() - (x * (changed - x)).sum() * 0).backward()
+    (-(changed - x).square().sum()).backward()
     assert torch.equal(steps.grad, torch.zeros(1, 4, 4))
 
 
