@@ -32,8 +32,8 @@ MINIMUM_NORM = (
     ("deepfool", "l2", 50),
     ("carlini-wagner", "l2", 100),
     ("ddn", "l2", 100),
-    ("fmn", "linf", 100),
-    ("fab-t", "linf", 10),
+    *(("fmn", norm, 100) for norm in ("linf", "l2", "l1")),
+    *(("fab", norm, 10) for norm in ("linf", "l2")),
 )
 CONTENDERS = ("medadv", *attack_peers.LIBRARIES)
 

@@ -180,5 +180,7 @@ def test_the_table_of_times_has_ratios_of_the_quickest_runs():
     ]
     rows = compare_attacks.quickest(runs)
     assert [row["seconds"] for row in rows] == [0.1, 0.3]
+    *_, summary = compare_attacks.summary([*rows, {**rows[1], "contender": "slower", "seconds": 0.5}]).splitlines()
+    assert summary == "| digits | pgd linf, 20 | 100 | ART | 3.00x | 1.50x |"
     *_, theirs = compare_attacks.table(rows).splitlines()
     assert theirs == "| digits | pgd linf, 20 | ART | 300 | 3.00x | 1.50x | 20.0 | 20.0 | 0.50 |"
