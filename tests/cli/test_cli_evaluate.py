@@ -32,7 +32,9 @@ def everything(folder="."):
 
 def program(*arguments, **options):
     """The real program in a process of its own."""
-    code = "import sys; from medadv.cli.main import main; main(sys.argv[1:])"
+    # Tests that run in the background of a shell ignore Ctrl-C, and so would what they start.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heed}; import sys; from medadv.cli.main import main; main(sys.argv[1:])"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(
