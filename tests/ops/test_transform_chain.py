@@ -175,9 +175,11 @@ def test_the_derivative_of_the_clip_is_that_of_clamp(device):
     assert torch.equal(out.nan_to_num(7), expected.nan_to_num(7))
     got = torch.autograd.grad(out.sum(), [image, noise])
     want = torch.autograd.grad(expected.sum(), [image, noise])
-    assert [g.flatten().tolist() for g in want] == [[0, 0, 1, 1, 1, 0, 0, 0, 0]] * 2
+    assert [g.flatten().tolist() for g in got] == [[0, 0, 1, 1, 1, 0, 0, 0, 0]] * 2
+    # At the bounds themselves torch's own derivative is 1 up to version 2.13, and 0 from 2.14 on.
+    elsewhere = ((image != 0.25) & (image != 0.75)).detach()
     for g, w in zip(got, want, strict=True):
-        assert torch.equal(g, w)
+        assert torch.equal(g[elsewhere], w[elsewhere])
 
 
 def test_second_derivatives_are_refused():
