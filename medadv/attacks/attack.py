@@ -96,6 +96,7 @@ class Attack(BudgetedAttack):
         search, family, objective = self.search, self.perturbation, self.objective
         if not search.starts_at_the_image(victim):
             return super().__call__(victim, images, targets, ids)
+        self.check_victim(victim)
         clean = clean_pass(family, victim, images, targets, layers_of(objective))
         if clean is None:
             return super().__call__(victim, images, targets, ids)

@@ -138,6 +138,19 @@ def test_what_check_refuses_is_refused(lab):
         attack(Victim(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)).train()), x, y)
 
 
+def test_a_victim_that_the_attack_cannot_see_whole_is_refused(lab):
+    victim, x, y = lab_case(lab)
+
+    class Guarded(Victim):
+        guarded = True
+
+    class Blind(BIM):
+        sees_detectors = False
+
+    with pytest.raises(ValueError, match="looks at a classifier alone"):
+        Blind(0.05, steps=2)(Guarded(victim.module), x, y)
+
+
 def test_images_and_module_are_left_as_they_were(lab):
     victim, x, y = lab_case(lab)
     before = x.clone()
