@@ -137,12 +137,14 @@ def test_a_crash_while_the_budgets_are_committed(job, tmp_path, monkeypatch):
     assert all(whole[name].tolist() == again[name].tolist() for name in set(whole) - {"host", "committed"})
 
 
-def test_stopping_is_possible_between_two_budgets_of_a_batch(job, tmp_path):
+def test_stopping_is_possible_between_two_budgets_of_a_batch(job, tmp_path, monkeypatch):
+    monkeypatch.setattr("medadv.sweep.evaluate._SECONDS_OF_SILENCE", float("inf"))
     told = []
     evaluate(job.evaluation(), tmp_path / "out", batch_size=1, progress=lambda now: told.append(now.doing))
     # Eight images of the first shard, then two, three budgets each; the largest is told before it begins.
     assert [text.split(",")[0] for text in told[:7]] == ["pgd 0.1", *["pgd 0.03", "pgd 0.01", "pgd 0.1"] * 2]
     assert told[0].endswith(", images 0 to 9")
+    assert sum(text.startswith("pgd") and text.endswith(", images 0 to 9") for text in told) == 7
 
 
 def test_another_order_of_the_budgets_is_another_evaluation(job, tmp_path):
