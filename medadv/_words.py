@@ -10,12 +10,14 @@ Padding = Literal["zeros", "border", "reflection"]
 BlurPadding = Literal["reflect", "border", "zeros"]
 Basis = Literal["legendre", "monomial"]
 CoordinateWarp = Literal["thin_plate", "flow"]
+RowNorm = Literal["linf", "l1", "l2"]
 
 _INTERPOLATIONS = ("nearest", "linear", "cubic")  # in the order of core/warp.h
 _PADDINGS = ("zeros", "border", "reflection")
 _BLUR_PADDINGS = ("reflect", "border", "zeros")  # in the order of core/gaussian_blur.h
 _BASES = ("legendre", "monomial")  # in the order of core/polynomial.h
 _COORDINATE_WARPS = (None, "thin_plate", "flow")  # in the order of core/coordinates.h
+_ROW_NORMS = ("linf", "l1", "l2")  # in the order of core/row_length.h
 
 
 def sampling_words(op: str, interpolation: str, padding: str) -> tuple[int, int]:
@@ -48,6 +50,28 @@ def polynomial_words(op: str, basis: str, warp: str | None) -> tuple[int, int]:
         (0, 2)
     """
     return _number(op, "basis", basis, _BASES), _number(op, "warp", warp, _COORDINATE_WARPS)
+
+
+def row_norm(op: str, norm: str) -> int:
+    """The number of a norm of rows.
+
+    Example:
+        >>> row_norm("unit_rows", "l2")
+        2
+    """
+    return _number(op, "norm", norm, _ROW_NORMS)
+
+
+def noise_norm(op: str, norm: str) -> int:
+    """The number of the norm of a ball that noise is moved into.
+
+    Example:
+        >>> noise_norm("project_noise", "linf")
+        0
+    """
+    if norm not in ("linf", "l2"):
+        raise ValueError(f"{op}: norm must be 'linf' or 'l2', got {norm!r}")
+    return _ROW_NORMS.index(norm)
 
 
 def _number(op: str, name: str, word: str | None, words: Sequence[str | None]) -> int:

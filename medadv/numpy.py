@@ -52,12 +52,16 @@ from medadv._words import (
     CoordinateWarp,
     Interpolation,
     Padding,
+    RowNorm,
     blur_padding,
+    noise_norm,
     polynomial_words,
+    row_norm,
     sampling_words,
 )
 
 __all__ = [
+    "add_noise",
     "bending_energy",
     "bias_field",
     "compose",
@@ -69,10 +73,13 @@ __all__ = [
     "membrane_energy",
     "polynomial_bias_field",
     "polynomial_terms",
+    "project_noise",
+    "row_lengths",
     "spline_field",
     "spline_warp",
     "total_variation",
     "transform_chain",
+    "unit_rows",
     "warp",
 ]
 
@@ -400,6 +407,116 @@ def gaussian_blur(
     """
     word, sigmas = blur_padding("gaussian_blur", padding), per_axis(sigma, _axes("gaussian_blur", "image", image))
     return operators.gaussian_blur(image, sigmas, word, float(truncate), out=out, threads=_count(threads))
+
+
+def add_noise(
+    image: Array,
+    noise: Array,
+    bounds: tuple[float, float],
+    towards: Array | None = None,
+    *,
+    out: Array | None = None,
+    threads: int | None = None,
+) -> Array:
+    """Add noise to an image, rounded towards the image, and clip the sum to the bounds.
+
+    See :func:`medadv.ops.add_noise`.
+
+    Args:
+        image: ``[N, ...]``, float32 or float64, inside the bounds.
+        noise: The same shape and dtype.
+        bounds: (low, high) in image units.
+        towards: The same shape and dtype: the sum is rounded towards this instead.
+        out: Where the result goes.
+        threads: At most so many.
+
+    Returns:
+        ``[N, ...]``.
+
+    Example:
+        >>> add_noise(np.array([[0.25, 1.0]]), np.array([[0.5, 0.5]]), (0.0, 1.0))
+        array([[0.75, 1.  ]])
+    """
+    return operators.add_noise(image, noise, towards, *bounds, out=out, threads=_count(threads))
+
+
+def project_noise(
+    image: Array,
+    noise: Array,
+    bounds: tuple[float, float],
+    radius: float,
+    norm: RowNorm = "linf",
+    *,
+    out: Array | None = None,
+    threads: int | None = None,
+) -> Array:
+    """Noise that keeps the image inside the bounds, inside a ball.
+
+    See :func:`medadv.ops.project_noise`.
+
+    Args:
+        image: ``[N, ...]``, float32 or float64, inside the bounds.
+        noise: The same shape and dtype.
+        bounds: (low, high) in image units.
+        radius: Of the ball, in image units, at least 0.
+        norm: ``"linf"`` or ``"l2"``.
+        out: Where the result goes.
+        threads: At most so many.
+
+    Returns:
+        ``[N, ...]``.
+
+    Example:
+        >>> project_noise(np.array([[0.5, 1.0]]), np.array([[-0.25, 0.125]]), (0.0, 1.0), 0.125)
+        array([[-0.125,  0.   ]])
+    """
+    word = noise_norm("project_noise", norm)
+    return operators.project_noise(image, noise, *bounds, radius, word, out=out, threads=_count(threads))
+
+
+def row_lengths(
+    values: Array, norm: RowNorm = "l2", origin: Array | None = None, *, threads: int | None = None
+) -> NDArray[np.float64]:
+    """The length of every row, or of its difference from another, in float64.
+
+    See :func:`medadv.ops.row_lengths`.
+
+    Args:
+        values: ``[N, ...]``.
+        norm: ``"linf"``, ``"l1"`` or ``"l2"``.
+        origin: The same shape and dtype: what rows are measured from; None: zeros.
+        threads: At most so many.
+
+    Returns:
+        ``[N]`` float64.
+
+    Example:
+        >>> row_lengths(np.array([[3.0, -4.0], [0.0, 2.0]]))
+        array([5., 2.])
+    """
+    return operators.row_lengths(values, origin, row_norm("row_lengths", norm), threads=_count(threads))
+
+
+def unit_rows(values: Array, norm: RowNorm = "l2", *, out: Array | None = None, threads: int | None = None) -> Array:
+    """Every row divided by its length; a row of zeros stays.
+
+    See :func:`medadv.ops.unit_rows`.
+
+    Args:
+        values: ``[N, ...]``.
+        norm: ``"linf"``, ``"l1"`` or ``"l2"``.
+        out: Where the result goes.
+        threads: At most so many.
+
+    Returns:
+        ``[N, ...]``.
+
+    Example:
+        >>> unit_rows(np.array([[3.0, -4.0], [0.0, 0.0]]))
+        array([[ 0.6, -0.8],
+               [ 0. ,  0. ]])
+    """
+    return operators.unit_rows(values, row_norm("unit_rows", norm), out=out, threads=_count(threads))
 
 
 def bending_energy(

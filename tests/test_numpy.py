@@ -73,6 +73,19 @@ def calls(dtype):
             yield from [("spline_warp", (plane, moves, *words)), ("spline_warp", (volume, moves3, *words))]
     for padding in ["reflect", "border", "zeros"]:
         yield from [("gaussian_blur", (plane, 1.3, padding)), ("gaussian_blur", (volume, (0, 0.7, 2), padding, 2.5))]
+    for norm in ["linf", "l1", "l2"]:
+        yield from [("row_lengths", (volume, norm)), ("row_lengths", (plane, norm, plane[:, :, ::-1].copy()))]
+        yield from [("unit_rows", (values, norm)) for values in (plane, volume)]
+        if norm != "l1" and dtype != "float16":
+            yield "project_noise", (volume, volume[::-1].copy(), (-1.0, 1.0), 0.3, norm)
+    if dtype == "float16":  # has no budgets
+        plane, volume = plane.astype("float32"), volume.astype("float32")
+    yield from [
+        ("add_noise", (plane, plane[::-1].copy(), (-0.5, 1))),
+        ("add_noise", (volume, volume, (-1, 1), -volume)),
+    ]
+    if dtype == "float16":
+        yield "project_noise", (volume, volume[::-1].copy(), (-1.0, 1.0), 0.3)
     for energy in ["bending_energy", "membrane_energy"]:
         yield from [(energy, (flow,)), (energy, (flow3, None, (1, 2, 0.5)))]
         yield from [(energy, (moves, (37, 53))), (energy, (moves3, (9, 21, 35), (1, 2, 0.5)))]

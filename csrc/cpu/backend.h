@@ -14,7 +14,9 @@
 #include "cpu/gaussian_blur.h"
 #include "cpu/jacobian.h"
 #include "cpu/lattice_energy.h"
+#include "cpu/noise.h"
 #include "cpu/polynomial_bias_field.h"
+#include "cpu/row_length.h"
 #include "cpu/spline_field.h"
 #include "cpu/spline_jacobian.h"
 #include "cpu/spline_warp.h"
@@ -92,6 +94,27 @@ struct Backend {
     const LatticeEnergyKernel<S> kernel(kind, g, spacing, c, energy, gradient);
     threads.parallel_for(channels, grain(channels * g.knots() * 16, channels),
                          [&](int64_t first, int64_t last) { kernel.run(first, last); });
+  }
+
+  template <typename Voxel>
+  static void noise(const Scope& threads, int64_t count, const Voxel& voxel) {
+    const NoiseKernel<Voxel> kernel(count, voxel);
+    run_blocks(threads, kernel, count);
+  }
+
+  template <typename S>
+  static void row_lengths(const Scope& threads, RowNorm norm, int64_t rows, int64_t entries, const S* x,
+                          const S* origin, double* lengths) {
+    RowLengths<S> kernel(norm, RowPieces(rows, entries), x, origin);
+    run_blocks(threads, kernel, rows * entries);
+    kernel.gather(lengths);
+  }
+
+  template <typename S, typename Factor>
+  static void scaled_rows(const Scope& threads, int64_t rows, int64_t entries, const double* lengths,
+                          const Factor& factor, const S* x, S* out) {
+    const ScaledRows<S, Factor> kernel(RowPieces(rows, entries), lengths, factor, x, out);
+    run_blocks(threads, kernel, rows * entries);
   }
 
   template <typename T, typename S>

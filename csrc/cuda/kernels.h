@@ -9,7 +9,9 @@
 #include "core/gaussian_blur.h"
 #include "core/jacobian.h"
 #include "core/lattice_energy.h"
+#include "core/noise.h"
 #include "core/polynomial_tile.h"
+#include "core/row_length.h"
 #include "core/spline_jacobian.h"
 #include "core/spline_tile.h"
 #include "core/transform_chain.h"
@@ -81,6 +83,21 @@ cudaError_t lattice_energy(LatticeEnergy kind, const Lattice& g, const double* l
 
 // Workspace of a sum over the voxels of every one of `count` images: one float64 per block.
 int64_t energy_workspace(const Volume& size, int64_t count);
+
+template <typename Voxel>
+cudaError_t noise(int64_t count, const Voxel& voxel, cudaStream_t stream);
+
+// Workspace of the lengths of rows: one float64 per piece of a row.
+inline constexpr int64_t kRowPiece = 1 << 13;
+inline int64_t row_pieces(int64_t entries) { return (entries + kRowPiece - 1) / kRowPiece; }
+
+template <typename S>
+cudaError_t row_lengths(RowNorm norm, int64_t rows, int64_t entries, const S* x, const S* origin, double* lengths,
+                        double* workspace, cudaStream_t stream);
+
+template <typename S, typename Factor>
+cudaError_t scaled_rows(int64_t rows, int64_t entries, const double* lengths, const Factor& factor, const S* x, S* out,
+                        cudaStream_t stream);
 
 template <typename T, typename S>
 cudaError_t dense_energy(DenseEnergy kind, const Volume& size, int64_t channels, const double* voxel_size, const S* u,

@@ -22,7 +22,9 @@
 #include "torch/gaussian_blur.h"
 #include "torch/jacobian.h"
 #include "torch/lattice_energy.h"
+#include "torch/noise.h"
 #include "torch/polynomial_bias_field.h"
+#include "torch/row_length.h"
 #include "torch/spline_field.h"
 #include "torch/spline_jacobian.h"
 #include "torch/spline_warp.h"
@@ -95,6 +97,10 @@ void define_operators(py::module_& m) {
   define(m, "transform_chain", &transform_chain<Cpu>, "image", "displacement", "log_gain", "noise", "bounds", "origin",
          "interpolation", "padding");
   define(m, "gaussian_blur", &gaussian_blur<Cpu>, "image", "sigma", "padding", "truncate");
+  define(m, "add_noise", &add_noise<Cpu>, "image", "noise", "towards", "low", "high");
+  define(m, "project_noise", &project_noise<Cpu>, "image", "noise", "low", "high", "radius", "norm");
+  define(m, "row_lengths", &row_lengths<Cpu>, "values", "origin", "norm");
+  define(m, "unit_rows", &unit_rows<Cpu>, "values", "norm");
   define(m, "bending_energy", &bending_energy<Cpu>, "lattice", "spacing");
   define(m, "membrane_energy", &membrane_energy<Cpu>, "lattice", "spacing");
   define(m, "dense_bending_energy", &dense_bending_energy<Cpu>, "field", "voxel_size");

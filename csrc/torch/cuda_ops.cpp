@@ -141,6 +141,25 @@ struct Cuda {
                                           blocks.mutable_data_ptr<double>(), scope.stream)));
   }
 
+  template <typename Voxel>
+  static void noise(const Scope& scope, int64_t count, const Voxel& voxel) {
+    STD_CUDA_CHECK(cuda::noise(count, voxel, scope.stream));
+  }
+
+  template <typename S>
+  static void row_lengths(const Scope& scope, RowNorm norm, int64_t rows, int64_t entries, const S* x,
+                          const S* origin, double* lengths) {
+    Tensor parts = scope.workspace<double>(rows * cuda::row_pieces(entries));
+    STD_CUDA_CHECK(cuda::row_lengths(norm, rows, entries, device(x), device(origin), lengths,
+                                     parts.mutable_data_ptr<double>(), scope.stream));
+  }
+
+  template <typename S, typename Factor>
+  static void scaled_rows(const Scope& scope, int64_t rows, int64_t entries, const double* lengths,
+                          const Factor& factor, const S* x, S* out) {
+    STD_CUDA_CHECK(cuda::scaled_rows(rows, entries, lengths, factor, device(x), device(out), scope.stream));
+  }
+
   template <typename T, typename S>
   static void dense_energy_gradient(const Scope& scope, DenseEnergy kind, const Volume& size, int64_t channels,
                                     const double* voxel_size, const double* scale, const S* u, S* gradient) {

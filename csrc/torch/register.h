@@ -6,7 +6,9 @@
 #include "torch/gaussian_blur.h"
 #include "torch/jacobian.h"
 #include "torch/lattice_energy.h"
+#include "torch/noise.h"
 #include "torch/polynomial_bias_field.h"
+#include "torch/row_length.h"
 #include "torch/spline_field.h"
 #include "torch/spline_jacobian.h"
 #include "torch/spline_warp.h"
@@ -54,6 +56,10 @@ void register_operators(Library& m) {
   m.impl("spline_warp_backward", TORCH_BOX(&spline_warp_backward<Backend>));
   m.impl("spline_warp_lattice_backward", TORCH_BOX(&spline_warp_lattice_backward<Backend>));
   m.impl("spline_warp_adjoint", TORCH_BOX(&spline_warp_adjoint<Backend>));
+  m.impl("add_noise", TORCH_BOX(&add_noise<Backend>));
+  m.impl("project_noise", TORCH_BOX(&project_noise<Backend>));
+  m.impl("row_lengths", TORCH_BOX(&row_lengths<Backend>));
+  m.impl("unit_rows", TORCH_BOX(&unit_rows<Backend>));
   m.impl("transform_chain", TORCH_BOX(&transform_chain<Backend>));
   m.impl("transform_chain_backward", TORCH_BOX(&transform_chain_backward<Backend>));
 }

@@ -58,6 +58,31 @@ def transform_chain(
 def gaussian_blur(
     image: Array, sigma: Numbers, padding: int, truncate: float, *, out: Array | None = None, threads: int = 0
 ) -> Array: ...
+def add_noise(
+    image: Array,
+    noise: Array,
+    towards: Array | None,
+    low: float,
+    high: float,
+    *,
+    out: Array | None = None,
+    threads: int = 0,
+) -> Array: ...
+def project_noise(
+    image: Array,
+    noise: Array,
+    low: float,
+    high: float,
+    radius: float,
+    norm: int,
+    *,
+    out: Array | None = None,
+    threads: int = 0,
+) -> Array: ...
+def row_lengths(
+    values: Array, origin: Array | None, norm: int, *, out: None = None, threads: int = 0
+) -> NDArray[np.float64]: ...
+def unit_rows(values: Array, norm: int, *, out: Array | None = None, threads: int = 0) -> Array: ...
 def bending_energy(lattice: Array, spacing: Numbers, *, out: None = None, threads: int = 0) -> tuple[Energy, Array]: ...
 def membrane_energy(
     lattice: Array, spacing: Numbers, *, out: None = None, threads: int = 0

@@ -12,13 +12,16 @@ from medadv.ops.compose import compose, exponentiate
 from medadv.ops.energies import bending_energy, membrane_energy, total_variation
 from medadv.ops.gaussian_blur import gaussian_blur
 from medadv.ops.jacobian import folding_penalty, jacobian_determinant
+from medadv.ops.noise import add_noise, project_noise
 from medadv.ops.polynomial_bias_field import polynomial_bias_field
+from medadv.ops.row_length import row_lengths, unit_rows
 from medadv.ops.spline_field import spline_field
 from medadv.ops.spline_warp import spline_warp
 from medadv.ops.transform_chain import transform_chain
 from medadv.ops.warp import warp
 
 __all__ = [
+    "add_noise",
     "bending_energy",
     "bias_field",
     "build_info",
@@ -31,9 +34,12 @@ __all__ = [
     "membrane_energy",
     "polynomial_bias_field",
     "polynomial_terms",
+    "project_noise",
+    "row_lengths",
     "spline_field",
     "spline_warp",
     "total_variation",
     "transform_chain",
+    "unit_rows",
     "warp",
 ]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from medadv import _arguments
-from medadv._straight_through import straight_through
+from medadv import _arguments, ops
+from medadv._words import RowNorm
 from medadv.perturbations.l1_ball import project_onto_l1
 from medadv.perturbations.motion import share_of
 from medadv.perturbations.perturbation import Bounds, Draw, Parameters
-from medadv.perturbations.rounding import add_towards, float32_at_most
+from medadv.perturbations.rounding import float32_at_most
 
 NORMS = ("linf", "l2", "l1")
 
@@ -82,7 +84,9 @@ class Additive:
         direction = draw.normal(shape).double()
         volume = (draw.uniform((1,)).double() + 1) / 2
         length = radius * volume ** (1 / direction[0].numel())
-        noise = direction * _per_image(length.flatten() / self._length(direction).clamp_min(1e-300), images.ndim)
+        noise = direction * _per_image(
+            length.flatten() / ops.row_lengths(direction, "l2").clamp_min(1e-300), images.ndim
+        )
         return self.project(images, {"noise": noise.float()}, bounds)
 
     def apply(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Tensor:
@@ -102,15 +106,12 @@ class Additive:
             Images [N, C, *S] float32 inside `bounds`.
         """
         noise = parameters["noise"]
-        with torch.no_grad():
-            changed = add_towards(images, noise, images).clamp_(*bounds)
         if self.norm == "l1" and noise.requires_grad and torch.is_grad_enabled():
             # As `project` clips it: the sum may lie a rounding error inside.
             full, empty = noise.detach() >= bounds[1] - images, noise.detach() <= bounds[0] - images
             noise = noise * 1.0
             noise.register_hook(lambda grad: grad.masked_fill((full & (grad > 0)) | (empty & (grad < 0)), 0.0))
-        followed = images + noise if images.requires_grad else noise
-        return straight_through(changed, followed)
+        return ops.add_noise(images, noise, bounds)
 
     def project(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Parameters:
         """Noise inside the bounds and the ball.
@@ -126,10 +127,9 @@ class Additive:
             "noise": [N, C, *S].
         """
         noise = parameters["noise"].detach()
-        low, high = bounds[0] - images, bounds[1] - images
-        if self.norm == "l1":
-            return {"noise": self._into_l1_ball(noise, low, high, bounds)}
-        return {"noise": self.into_ball(noise.clamp(low, high), bounds)}
+        if self.norm != "l1":
+            return {"noise": ops.project_noise(images, noise, bounds, self._radius(bounds), self._norm)}
+        return {"noise": self._into_l1_ball(noise, bounds[0] - images, bounds[1] - images, bounds)}
 
     def into_ball(self, noise: Tensor, bounds: Bounds) -> Tensor:
         """Noise inside the ball, whatever the image: `apply` clips what does not fit into one.
@@ -143,15 +143,11 @@ class Additive:
         Returns:
             [N, C, *S] float32.
         """
-        radius = self._radius(bounds)
-        if self.norm == "linf":
-            return noise.clamp(-radius, radius)
         if self.norm == "l1":
-            anywhere = torch.full_like(noise, torch.inf)
-            return self._into_l1_ball(noise, -anywhere, anywhere, bounds)
-        length = self._length(noise)
-        shrink = torch.where(length > radius, radius * _SHRINK / length, 1.0).to(noise.dtype)
-        return noise * _per_image(shrink, noise.ndim)
+            unlimited = torch.full_like(noise, torch.inf)
+            return self._into_l1_ball(noise, -unlimited, unlimited, bounds)
+        anywhere = (-math.inf, math.inf)
+        return ops.project_noise(torch.zeros_like(noise), noise, anywhere, self._radius(bounds), self._norm)
 
     def penalty(self, images: Tensor, parameters: Parameters) -> Tensor:
         """Nothing: noise has a budget only.
@@ -176,8 +172,8 @@ class Additive:
         Returns:
             [N] float64, at most `eps` for projected parameters.
         """
-        change = self.apply(images, parameters, bounds).detach().double() - images.double()
-        return self._length(change) / (bounds[1] - bounds[0])
+        changed = self.apply(images, parameters, bounds)
+        return ops.row_lengths(changed, self._norm, origin=images) / (bounds[1] - bounds[0])
 
     def radii(self, bounds: Bounds) -> dict[str, float]:
         """The radius of the ball.
@@ -198,20 +194,17 @@ class Additive:
         """The same with `factor` times the radius."""
         return replace(self, eps=self.eps * factor)
 
+    @property
+    def _norm(self) -> RowNorm:
+        return cast(RowNorm, self.norm)
+
     def _into_l1_ball(self, noise: Tensor, low: Tensor, high: Tensor, bounds: Bounds) -> Tensor:
         radius = self._radius(bounds)
         clipped = noise.clamp(low, high)
         flat, lowest, highest = (values.flatten(1) for values in (noise, low, high))
         inside = project_onto_l1(flat, lowest, highest, radius * _SHRINK).reshape(noise.shape)
-        fits = self._length(clipped) <= radius
+        fits = ops.row_lengths(clipped, "l1") <= radius
         return torch.where(_per_image(fits, noise.ndim), clipped, _towards_zero(inside))
-
-    def _length(self, change: Tensor) -> Tensor:
-        if self.norm == "linf":
-            return change.abs().flatten(1).amax(dim=1)
-        order = 2 if self.norm == "l2" else 1
-        length: Tensor = torch.linalg.vector_norm(change.flatten(1), ord=order, dim=1, dtype=torch.float64)
-        return length
 
     def _radius(self, bounds: Bounds) -> float:
         scale = bounds[1] - bounds[0]

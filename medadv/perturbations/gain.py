@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from medadv import ops
 from medadv._straight_through import straight_through
 from medadv.perturbations.perturbation import Bounds
-from medadv.perturbations.rounding import add_towards
 
 
 def multiplied(images: Tensor, bounds: Bounds, multiply: Callable[[Tensor], Tensor]) -> Tensor:
@@ -34,6 +34,6 @@ def multiplied(images: Tensor, bounds: Bounds, multiply: Callable[[Tensor], Tens
     scaled = multiply(above)
     free = (scaled + low).clamp(*bounds)
     # The value rounds towards x, so that adding `low` back cannot break a budget; the gradient is that of `free`.
-    kept = add_towards(torch.full_like(images, low), scaled.detach(), images).clamp(*bounds)
+    kept = ops.add_noise(torch.full_like(images, low), scaled.detach(), bounds, towards=images.detach())
     kept = torch.where(scaled.detach() == above, images, kept)
     return straight_through(kept, free)

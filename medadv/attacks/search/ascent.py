@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from medadv import ops
 from medadv.perturbations import Parameters
 
 RULES = ("sign", "l2", "l1", "adam")
@@ -57,7 +58,7 @@ class Ascent:
         """
         self._steps += 1
         return {
-            name: values + self.lengths[name] * self._direction(name, gradients[name])
+            name: torch.add(values, self._direction(name, gradients[name]), alpha=self.lengths[name])
             for name, values in parameters.items()
         }
 
@@ -98,12 +99,14 @@ class Ascent:
         return direction(self.rule, gradient)
 
     def _accumulate(self, name: str, gradient: Tensor) -> Tensor:
-        (previous,) = self._memory.get(name, [torch.zeros_like(gradient)])
-        self._memory[name] = [self.momentum * previous + _unit(gradient, order=1)]
-        return self._memory[name][0]
+        total = ops.unit_rows(gradient, "l1")
+        if name in self._memory:
+            total.add_(self._memory[name][0], alpha=self.momentum)
+        self._memory[name] = [total]
+        return total
 
     def _adam(self, name: str, gradient: Tensor) -> Tensor:
-        gradient = gradient / _positive(_largest(gradient))
+        gradient = ops.unit_rows(gradient, "linf")
         mean, square = self._memory.get(name, [torch.zeros_like(gradient), torch.zeros_like(gradient)])
         first, second = _ADAM_DECAY
         mean = first * mean + (1 - first) * gradient
@@ -129,7 +132,7 @@ def direction(rule: str, gradient: Tensor) -> Tensor:
     """
     if rule == "sign":
         return gradient.sign()
-    return _unit(gradient, order=2) if rule == "l2" else _sparse(gradient)
+    return ops.unit_rows(gradient, "l2") if rule == "l2" else _sparse(gradient)
 
 
 def _sparse(gradient: Tensor) -> Tensor:
@@ -156,27 +159,6 @@ def sparse(gradient: Tensor, counts: Tensor) -> Tensor:
     chosen = (size >= smallest) & (size > 0)
     share = chosen / _positive(chosen.sum(dim=1, keepdim=True).float())
     return gradient.sign() * share.reshape(gradient.shape)
-
-
-def _unit(gradient: Tensor, order: int) -> Tensor:
-    # Scaled first, so that squares of small entries do not underflow; summed in float64, so that the length of a row
-    # does not depend on how many rows there are.
-    scaled = gradient / _positive(_largest(gradient))
-    length = _length(scaled.flatten(1), order)
-    # At least 1, the largest entry, but for a row of zeros.
-    shrink = length.clamp_min(1.0).reciprocal().to(scaled.dtype)
-    return scaled.mul_(shrink.reshape(-1, *[1] * (gradient.ndim - 1)))
-
-
-def _length(rows: Tensor, order: int) -> Tensor:
-    if order == 1:
-        return rows.abs().sum(dim=1, dtype=torch.float64)  # vector_norm takes three times as long
-    length: Tensor = torch.linalg.vector_norm(rows, ord=order, dim=1, dtype=torch.float64)
-    return length
-
-
-def _largest(gradient: Tensor) -> Tensor:
-    return gradient.abs().flatten(1).amax(dim=1).reshape(-1, *[1] * (gradient.ndim - 1))
 
 
 def _positive(values: Tensor) -> Tensor:

@@ -1,0 +1,30 @@
+// Noise added and clipped: a thread walks over voxels, neighbours side by side.
+#include "cuda/kernels.h"
+
+namespace medadv::cuda {
+namespace {
+
+constexpr int kNoiseThreads = 256;
+constexpr int64_t kNoiseBlocks = 1 << 14;  // at most: beyond that a thread takes several voxels
+
+template <typename Voxel>
+__global__ void __launch_bounds__(kNoiseThreads) noise_kernel(const __grid_constant__ Voxel voxel, int64_t count) {
+  const int64_t stride = int64_t(gridDim.x) * kNoiseThreads;
+  for (int64_t i = int64_t(blockIdx.x) * kNoiseThreads + threadIdx.x; i < count; i += stride) voxel(i);
+}
+
+}  // namespace
+
+template <typename Voxel>
+cudaError_t noise(int64_t count, const Voxel& voxel, cudaStream_t stream) {
+  const int64_t blocks = (count + kNoiseThreads - 1) / kNoiseThreads;
+  noise_kernel<<<unsigned(blocks < kNoiseBlocks ? blocks : kNoiseBlocks), kNoiseThreads, 0, stream>>>(voxel, count);
+  return cudaGetLastError();
+}
+
+template cudaError_t noise(int64_t, const NoisyImage<float>&, cudaStream_t);
+template cudaError_t noise(int64_t, const NoisyImage<double>&, cudaStream_t);
+template cudaError_t noise(int64_t, const ClippedNoise<float>&, cudaStream_t);
+template cudaError_t noise(int64_t, const ClippedNoise<double>&, cudaStream_t);
+
+}  // namespace medadv::cuda

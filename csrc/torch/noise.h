@@ -1,0 +1,72 @@
+// Noise added to images and projected into a ball over tensors, written once for every backend.
+#pragma once
+
+#include "core/noise.h"
+#include "torch/row_length.h"
+
+namespace medadv {
+
+// Calls f.operator()<S>() with float or double: a budget is held to the last bit of these.
+template <typename F>
+void dispatch_exact(const char* op, ScalarType type, F&& f) {
+  if (type == ScalarType::Float) return f.template operator()<float>();
+  if (type == ScalarType::Double) return f.template operator()<double>();
+  check(false, op, ": image must be float32 or float64, got ", torch::headeronly::toString(type));
+}
+
+inline void check_noise(const char* op, const Tensor& image, const Tensor& noise, double low, double high) {
+  dispatch_exact(op, image.scalar_type(), []<typename S>() {});
+  check_same_shape(op, "noise", noise, "image", image);
+  check(low <= high, op, ": low must not be above high, got ", low, " and ", high);
+}
+
+template <typename Backend>
+Tensor add_noise(const Tensor& image, const Tensor& noise, const std::optional<Tensor>& towards, double low,
+                 double high) {
+  check_noise("add_noise", image, noise, low, high);
+  if (towards) check_same_shape("add_noise", "towards", *towards, "image", image);
+  const typename Backend::Scope scope(image);
+  const Tensor x = torch::stable::contiguous(image), d = torch::stable::contiguous(noise),
+               target = towards ? torch::stable::contiguous(*towards) : x;
+  Tensor out = new_output(x, shape(x));
+  if (empty(x)) return out;
+  dispatch_exact("add_noise", x.scalar_type(), [&]<typename S>() {
+    Backend::noise(scope, x.numel(),
+                   NoisyImage<S>{x.const_data_ptr<S>(), d.const_data_ptr<S>(), target.const_data_ptr<S>(), S(low),
+                                 S(high), out.mutable_data_ptr<S>()});
+  });
+  return out;
+}
+
+// An entry that is scaled in float64 is rounded once: twice that is on the safe side.
+template <typename S>
+inline constexpr double kWithin = 1 - 2.0 * std::numeric_limits<S>::epsilon();
+
+template <typename Backend>
+Tensor project_noise(const Tensor& image, const Tensor& noise, double low, double high, double radius, int64_t norm) {
+  const char* op = "project_noise";
+  check_noise(op, image, noise, low, high);
+  check(radius >= 0, op, ": radius must not be negative, got ", radius);
+  check(norm == int64_t(RowNorm::linf) || norm == int64_t(RowNorm::l2), op, ": norm must be 0 (linf) or 2 (l2), got ",
+        norm);
+  const Rows rows = rows_of(op, "image", image);
+  const typename Backend::Scope scope(image);
+  const Tensor x = torch::stable::contiguous(image), d = torch::stable::contiguous(noise);
+  Tensor out = new_output(x, shape(x));
+  if (empty(x)) return out;
+  const bool box = norm == int64_t(RowNorm::linf);
+  dispatch_exact(op, x.scalar_type(), [&]<typename S>() {
+    S* to = out.mutable_data_ptr<S>();
+    Backend::noise(scope, x.numel(),
+                   ClippedNoise<S>{x.const_data_ptr<S>(), d.const_data_ptr<S>(), S(low), S(high),
+                                   box ? S(radius) : std::numeric_limits<S>::infinity(), to});
+    if (box) return;
+    Tensor lengths = torch::stable::new_empty(x, {rows.count}, ScalarType::Double);
+    double* of = lengths.mutable_data_ptr<double>();
+    Backend::template row_lengths<S>(scope, RowNorm::l2, rows.count, rows.entries, to, nullptr, of);
+    Backend::template scaled_rows<S>(scope, rows.count, rows.entries, of, IntoBall{radius, radius * kWithin<S>}, to, to);
+  });
+  return out;
+}
+
+}  // namespace medadv

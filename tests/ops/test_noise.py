@@ -1,0 +1,204 @@
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from support.operators import (
+    bits_for_threads,
+    check_batching,
+    check_compiles,
+    check_gradients,
+    check_layouts,
+    check_registration,
+)
+from torch.library import opcheck
+
+from medadv.ops import add_noise, project_noise, row_lengths
+
+WIDE = (-math.inf, math.inf)
+DTYPES = [torch.float32, torch.float64]
+# One voxel, a run that no vector divides, several blocks, images of several blocks each.
+SHAPES = [(1, 1, 1, 1), (3, 2, 5, 7), (2, 1, 131, 127), (1, 1, 9, 40, 61), (5, 3)]
+numbers = st.floats(width=32, allow_nan=False, allow_infinity=False, min_value=-(2.0**20), max_value=2.0**20)
+
+
+def sample(shape, *, dtype=torch.float32, device="cpu", seed=0):
+    """An image in [0, 1] with voxels at both bounds, and noise that leads beyond them."""
+    g = torch.Generator().manual_seed(seed)
+    image = (1.2 * torch.rand(shape, generator=g, dtype=torch.float64) - 0.1).clamp(0, 1)
+    noise = 0.6 * torch.rand(shape, generator=g, dtype=torch.float64) - 0.3
+    return image.to(device, dtype), noise.to(device, dtype)
+
+
+def one(*values):
+    return [torch.tensor([value], dtype=torch.float32) for value in values]
+
+
+@given(numbers, numbers)
+def test_a_sum_is_never_further_from_the_image_than_the_noise(base, change):
+    x, d = one(base, change)
+    total = add_noise(x, d, WIDE)
+    exact = Fraction(x.item()) + Fraction(d.item())
+    assert abs(Fraction(total.item()) - Fraction(x.item())) <= abs(Fraction(d.item()))
+    # It is one of the two float32 numbers around the exact sum.
+    below, above = (torch.nextafter(total, torch.tensor([limit])).item() for limit in (-math.inf, math.inf))
+    assert Fraction(below) < exact < Fraction(above)
+
+
+@given(numbers, numbers, numbers)
+def test_a_sum_errs_towards_what_it_is_told(base, change, target):
+    x, d, t = one(base, change, target)
+    total = Fraction(add_noise(x, d, WIDE, t).item())
+    exact = Fraction(x.item()) + Fraction(d.item())
+    if Fraction(t.item()) < exact:
+        assert total <= exact
+    if Fraction(t.item()) > exact:
+        assert total >= exact
+
+
+def test_rounding_to_nearest_would_break_a_budget(device):
+    x = torch.rand(10_000, generator=torch.Generator().manual_seed(0)).to(device)
+    d = torch.full_like(x, float(np.float32(8 / 255)))
+    assert ((x + d).double() - x.double() > d.double()).any()
+    assert not (add_noise(x, d, WIDE).double() - x.double() > d.double()).any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_sum_is_the_nearest_or_its_neighbour_on_the_side_of_the_image(device, dtype, shape):
+    image, noise = sample(shape, dtype=dtype, device=device)
+    total = (image.double() + noise.double()).clamp(0, 1)
+    nearest = (image + noise).clamp(0, 1)
+    found = add_noise(image, noise, (0.0, 1.0))
+    exact = dtype == torch.float32  # float64 holds the sum of two float32
+    too_far = (nearest.double() - image.double()).abs() > noise.double().abs() if exact else found != nearest
+    assert torch.equal(found[~too_far], nearest[~too_far])
+    assert torch.equal(found[too_far], torch.nextafter(nearest, image)[too_far])
+    if image.numel() > 1000 and exact:
+        assert too_far.any()
+        assert (found.double() - total).abs().max() < 1e-7
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_projection_clips_to_the_bounds_and_the_ball(device, dtype, shape):
+    image, noise = sample(shape, dtype=dtype, device=device)
+    expected = noise.clamp(0 - image, 1 - image).clamp(-0.125, 0.125)
+    assert torch.equal(project_noise(image, noise, (0.0, 1.0), 0.125), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_projection_shortens_only_what_is_too_long(device, dtype, shape):
+    image, noise = sample(shape, dtype=dtype, device=device)
+    if len(image) > 1:
+        noise[0] *= 1e-3  # fits
+    clipped = noise.clamp(0 - image, 1 - image)
+    length = clipped.double().flatten(1).norm(dim=1)
+    radius = 0.25 * float(length.max())
+    found = project_noise(image, noise, (0.0, 1.0), radius, "l2")
+    assert row_lengths(found).max() <= radius
+    expected = clipped.double() * (radius / length.clamp_min(max(radius, 1e-30))).reshape(-1, *[1] * (len(shape) - 1))
+    torch.testing.assert_close(found.double(), expected, rtol=4e-7 if dtype == torch.float32 else 1e-14, atol=0)
+    if len(image) > 1:
+        assert torch.equal(found[0], clipped[0])
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_radius_of_zero_leaves_nothing(device, norm):
+    image, noise = sample((2, 1, 4, 4), device=device)
+    assert not project_noise(image, noise, (0.0, 1.0), 0.0, norm).any()
+
+
+def test_what_is_no_number_stays(device):
+    image, noise = sample((1, 1, 4, 5), device=device)
+    noise[0, 0, 1, 1] = torch.nan
+    assert add_noise(image, noise, (0.0, 1.0)).isnan().sum() == 1
+    assert project_noise(image, noise, (0.0, 1.0), 0.1).isnan().sum() == 1
+
+
+def test_gradient_is_that_of_a_sum():
+    image, noise = (values * 0.1 + 0.4 for values in sample((2, 1, 3, 3), dtype=torch.float64))
+    check_gradients(lambda x, d: add_noise(x, d, (0.0, 1.0)), [image, noise - 0.4])
+    image, noise = (values.requires_grad_() for values in sample((2, 1, 3, 3)))
+    out = add_noise(image, noise, (0.4, 0.5))  # clipped nearly everywhere
+    grads = torch.autograd.grad(out, (image, noise), torch.full_like(out, 3.0))
+    assert all(torch.equal(grad, torch.full_like(out, 3.0)) for grad in grads)
+    assert not project_noise(image, noise, (0.0, 1.0), 0.1).requires_grad
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_registration(device, dtype):
+    image, noise = sample((2, 1, 5, 4), dtype=dtype, device=device)
+    check_registration(torch.ops.medadv.add_noise, (image, noise, None, 0.0, 1.0))
+    opcheck(torch.ops.medadv.add_noise, (image, noise, noise, 0.0, 1.0))
+    opcheck(torch.ops.medadv.project_noise, (image, noise, 0.0, 1.0, 0.1, 2))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, d: add_noise(x, d, (-1.0, 1.0)),
+        lambda x, d: add_noise(x, d, (-1.0, 1.0), d),
+        lambda x, d: project_noise(x, d, (-1.0, 1.0), 0.1),
+        lambda x, d: project_noise(x, d, (-1.0, 1.0), 0.1, "l2"),
+    ],
+    ids=["add", "add towards", "project linf", "project l2"],
+)
+def test_layouts_and_batching(device, function):
+    tensors = sample((3, 2, 5, 4), device=device)
+    check_layouts(function, tensors)
+    check_batching(function, tensors)
+
+
+def test_compiles(device):
+    check_compiles(lambda x, d: add_noise(x, d, (-1.0, 1.0)), sample((2, 1, 5, 4), device=device))
+    torch._dynamo.reset()
+    image, noise = sample((2, 1, 5, 4), device=device)
+    compiled = torch.compile(lambda x, d: project_noise(x, d, (0.0, 1.0), 0.2, "l2"), fullgraph=True)
+    assert torch.equal(compiled(image, noise), project_noise(image, noise, (0.0, 1.0), 0.2, "l2"))
+
+
+def test_same_bits_for_any_number_of_threads():
+    image, noise = sample((3, 1, 301, 517))
+    for run in (
+        lambda: add_noise(image, noise, (0.0, 1.0)),
+        lambda: project_noise(image, noise, (0.0, 1.0), 3.0, "l2"),
+    ):
+        one_thread, two_threads = bits_for_threads(run)
+        assert torch.equal(one_thread, two_threads)
+
+
+def test_no_images():
+    image = torch.zeros(0, 1, 4, 4)
+    assert add_noise(image, image, (0.0, 1.0)).shape == image.shape
+    assert project_noise(image, image, (0.0, 1.0), 1.0, "l2").shape == image.shape
+
+
+IMAGE = torch.zeros(2, 1, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: add_noise(IMAGE.half(), IMAGE.half(), (0.0, 1.0)), "image must be float32 or float64, got Half"),
+        (lambda: add_noise(IMAGE, IMAGE.double(), (0.0, 1.0)), "noise must have the dtype of image, Float, got Double"),
+        (lambda: add_noise(IMAGE, IMAGE[:1], (0.0, 1.0)), r"noise must have the shape of image, \[2, 1, 3, 3\]"),
+        (lambda: add_noise(IMAGE, IMAGE, (0.0, 1.0), IMAGE[0]), "towards must have the shape of image"),
+        (lambda: add_noise(IMAGE, IMAGE, (1.0, 0.0)), "low must not be above high, got 1 and 0"),
+        (lambda: project_noise(IMAGE, IMAGE, (0.0, 1.0), -1.0), "radius must not be negative, got -1"),
+        (lambda: project_noise(IMAGE, IMAGE, (0.0, 1.0), 1.0, "l1"), "norm must be 'linf' or 'l2', got 'l1'"),
+        (lambda: torch.ops.medadv.project_noise(IMAGE, IMAGE, 0.0, 1.0, 1.0, 1), "norm must be 0"),
+    ],
+)
+def test_refuses(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_refuses_what_is_no_tensor():
+    with pytest.raises(TypeError, match="noise must be a torch.Tensor, got int"):
+        add_noise(IMAGE, 0, (0.0, 1.0))
