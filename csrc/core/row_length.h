@@ -11,23 +11,34 @@ namespace medadv {
 
 enum class RowNorm { linf, l1, l2 };
 
-// One number's part of the length, how two parts are joined, and what comes of all of them.
+// One number's part of the length, how two parts are joined, and what comes of all of them. Largest sizes are compared by
+// their bits, which grow with the size; what is no number stands above all.
 template <RowNorm kNorm>
-MEDADV_HD double length_part(double value) {
-  return kNorm == RowNorm::l2 ? value * value : fabs(value);
-}
-template <RowNorm kNorm>
-MEDADV_HD double join_parts(double a, double b) {
-  if (kNorm != RowNorm::linf) return a + b;
-  int64_t of_a, of_b;  // neither is negative: the bits grow with the size, and what is no number stands above all
-  std::memcpy(&of_a, &a, sizeof a);
-  std::memcpy(&of_b, &b, sizeof b);
-  return of_a > of_b ? a : b;
-}
-template <RowNorm kNorm>
-MEDADV_HD double length_of_parts(double joined) {
-  return kNorm == RowNorm::l2 ? sqrt(joined) : joined;
-}
+struct RowPart {
+  using Type = double;
+
+  static MEDADV_HD double of(double value) { return kNorm == RowNorm::l2 ? value * value : fabs(value); }
+  static MEDADV_HD double join(double a, double b) { return a + b; }
+  static MEDADV_HD double length(double joined) { return kNorm == RowNorm::l2 ? sqrt(joined) : joined; }
+};
+
+template <>
+struct RowPart<RowNorm::linf> {
+  using Type = int64_t;
+
+  static MEDADV_HD int64_t of(double value) {
+    const double size = fabs(value);
+    int64_t bits;
+    std::memcpy(&bits, &size, sizeof bits);
+    return bits;
+  }
+  static MEDADV_HD int64_t join(int64_t a, int64_t b) { return a > b ? a : b; }
+  static MEDADV_HD double length(int64_t joined) {
+    double size;
+    std::memcpy(&size, &joined, sizeof size);
+    return size;
+  }
+};
 
 // Factors of rows by their length: to length 1 (a row of zeros stays), and into a ball of a radius.
 struct ToUnit {

@@ -102,10 +102,10 @@ struct Backend {
     run_blocks(threads, kernel, count);
   }
 
-  template <typename S>
-  static void row_lengths(const Scope& threads, RowNorm norm, int64_t rows, int64_t entries, const S* x,
-                          const S* origin, double* lengths) {
-    RowLengths<S> kernel(norm, RowPieces(rows, entries), x, origin);
+  template <RowNorm kNorm, typename S>
+  static void row_lengths(const Scope& threads, int64_t rows, int64_t entries, const S* x, const S* origin,
+                          double* lengths) {
+    RowLengths<S, kNorm> kernel(RowPieces(rows, entries), x, origin);
     run_blocks(threads, kernel, rows * entries);
     kernel.gather(lengths);
   }

@@ -8,32 +8,22 @@ namespace {
 constexpr int kLanes = 16;
 
 template <RowNorm kNorm, bool kOrigin, typename S>
-double part(const S* x, const S* origin, int64_t i) {
-  return length_part<kNorm>(kOrigin ? double(x[i]) - double(origin[i]) : double(x[i]));
+auto part_at(const S* x, const S* origin, int64_t i) {
+  return RowPart<kNorm>::of(kOrigin ? double(x[i]) - double(origin[i]) : double(x[i]));
 }
 
 template <RowNorm kNorm, bool kOrigin, typename S>
-MEDADV_SIMD double joined_parts(const S* x, const S* origin, int64_t count) {
-  double lanes[kLanes] = {};
+MEDADV_SIMD typename RowPart<kNorm>::Type joined_parts(const S* x, const S* origin, int64_t count) {
+  using Part = RowPart<kNorm>;
+  typename Part::Type lanes[kLanes] = {};
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes)
     for (int lane = 0; lane < kLanes; ++lane)
-      lanes[lane] = join_parts<kNorm>(lanes[lane], part<kNorm, kOrigin>(x, origin, i + lane));
-  for (int lane = 0; i < count; ++i, ++lane)
-    lanes[lane] = join_parts<kNorm>(lanes[lane], part<kNorm, kOrigin>(x, origin, i));
-  double joined = lanes[0];
-  for (int lane = 1; lane < kLanes; ++lane) joined = join_parts<kNorm>(joined, lanes[lane]);
+      lanes[lane] = Part::join(lanes[lane], part_at<kNorm, kOrigin>(x, origin, i + lane));
+  for (int lane = 0; i < count; ++i, ++lane) lanes[lane] = Part::join(lanes[lane], part_at<kNorm, kOrigin>(x, origin, i));
+  auto joined = lanes[0];
+  for (int lane = 1; lane < kLanes; ++lane) joined = Part::join(joined, lanes[lane]);
   return joined;
-}
-
-// Calls f.operator()<norm>().
-template <typename F>
-void with_norm(RowNorm norm, const F& f) {
-  switch (norm) {
-    case RowNorm::linf: return f.template operator()<RowNorm::linf>();
-    case RowNorm::l1: return f.template operator()<RowNorm::l1>();
-    case RowNorm::l2: return f.template operator()<RowNorm::l2>();
-  }
 }
 
 template <typename S>
@@ -44,27 +34,23 @@ MEDADV_SIMD void scale(const S* x, double factor, int64_t count, S* out) {
 
 }  // namespace
 
-template <typename S>
-void RowLengths<S>::run(int64_t first, int64_t last) {
-  with_norm(norm_, [&]<RowNorm kNorm>() {
-    for (int64_t block = first; block < last; ++block)
-      pieces_.with_block(block, [&](int64_t, int64_t begin, int64_t count) {
-        parts_[size_t(block)] = origin_ ? joined_parts<kNorm, true>(x_ + begin, origin_ + begin, count)
-                                        : joined_parts<kNorm, false, S>(x_ + begin, nullptr, count);
-      });
-  });
+template <typename S, RowNorm kNorm>
+void RowLengths<S, kNorm>::run(int64_t first, int64_t last) {
+  for (int64_t block = first; block < last; ++block)
+    pieces_.with_block(block, [&](int64_t, int64_t begin, int64_t count) {
+      parts_[size_t(block)] = origin_ ? joined_parts<kNorm, true>(x_ + begin, origin_ + begin, count)
+                                      : joined_parts<kNorm, false, S>(x_ + begin, nullptr, count);
+    });
 }
 
-template <typename S>
-void RowLengths<S>::gather(double* lengths) const {
-  with_norm(norm_, [&]<RowNorm kNorm>() {
-    for (int64_t row = 0; row < pieces_.rows; ++row) {
-      double joined = 0;
-      for (int64_t piece = 0; piece < pieces_.pieces; ++piece)
-        joined = join_parts<kNorm>(joined, parts_[size_t(row * pieces_.pieces + piece)]);
-      lengths[row] = length_of_parts<kNorm>(joined);
-    }
-  });
+template <typename S, RowNorm kNorm>
+void RowLengths<S, kNorm>::gather(double* lengths) const {
+  for (int64_t row = 0; row < pieces_.rows; ++row) {
+    typename RowPart<kNorm>::Type joined = 0;
+    for (int64_t piece = 0; piece < pieces_.pieces; ++piece)
+      joined = RowPart<kNorm>::join(joined, parts_[size_t(row * pieces_.pieces + piece)]);
+    lengths[row] = RowPart<kNorm>::length(joined);
+  }
 }
 
 template <typename S, typename Factor>
@@ -76,8 +62,10 @@ void ScaledRows<S, Factor>::run(int64_t first, int64_t last) const {
     });
 }
 
-#define MEDADV_INSTANTIATE(S)              \
-  template class RowLengths<S>;            \
+#define MEDADV_INSTANTIATE(S)                  \
+  template class RowLengths<S, RowNorm::linf>; \
+  template class RowLengths<S, RowNorm::l1>;   \
+  template class RowLengths<S, RowNorm::l2>;   \
   template class ScaledRows<S, ToUnit>;
 MEDADV_INSTANTIATE(float)
 MEDADV_INSTANTIATE(double)

@@ -27,11 +27,11 @@ struct RowPieces {
 };
 
 // origin: what the rows are measured from, or null.
-template <typename S>
+template <typename S, RowNorm kNorm>
 class RowLengths {
  public:
-  RowLengths(RowNorm norm, const RowPieces& pieces, const S* x, const S* origin)
-      : norm_(norm), pieces_(pieces), x_(x), origin_(origin), parts_(size_t(pieces.blocks())) {}
+  RowLengths(const RowPieces& pieces, const S* x, const S* origin)
+      : pieces_(pieces), x_(x), origin_(origin), parts_(size_t(pieces.blocks())) {}
 
   int64_t blocks() const { return pieces_.blocks(); }
   void run(int64_t first, int64_t last);
@@ -39,10 +39,9 @@ class RowLengths {
   void gather(double* lengths) const;
 
  private:
-  RowNorm norm_;
   RowPieces pieces_;
   const S *x_, *origin_;
-  std::vector<double> parts_;  // of every block
+  std::vector<typename RowPart<kNorm>::Type> parts_;  // of every block
 };
 
 // Rows times what `factor` makes of their length; x and out may be the same.

@@ -87,13 +87,13 @@ int64_t energy_workspace(const Volume& size, int64_t count);
 template <typename Voxel>
 cudaError_t noise(int64_t count, const Voxel& voxel, cudaStream_t stream);
 
-// Workspace of the lengths of rows: one float64 per piece of a row.
+// Workspace of the lengths of rows: one number of 64 bits per piece of a row.
 inline constexpr int64_t kRowPiece = 1 << 13;
 inline int64_t row_pieces(int64_t entries) { return (entries + kRowPiece - 1) / kRowPiece; }
 
-template <typename S>
-cudaError_t row_lengths(RowNorm norm, int64_t rows, int64_t entries, const S* x, const S* origin, double* lengths,
-                        double* workspace, cudaStream_t stream);
+template <RowNorm kNorm, typename S>
+cudaError_t row_lengths(int64_t rows, int64_t entries, const S* x, const S* origin, double* lengths, void* workspace,
+                        cudaStream_t stream);
 
 template <typename S, typename Factor>
 cudaError_t scaled_rows(int64_t rows, int64_t entries, const double* lengths, const Factor& factor, const S* x, S* out,

@@ -29,51 +29,52 @@ __device__ double narrow<double>(double value) {
 }
 
 // Leaves all parts, joined, in part[0].
-template <RowNorm kNorm, typename Team>
-__device__ void join_to_first(const Team& team, double (&part)[Team::size]) {
+template <typename Part, typename Team>
+__device__ void join_to_first(const Team& team, typename Part::Type (&part)[Team::size]) {
   for (int half = Team::size / 2; half > 0; half /= 2)
     team.each([&](int t) {
-      if (t < half) part[t] = join_parts<kNorm>(part[t], part[t + half]);
+      if (t < half) part[t] = Part::join(part[t], part[t + half]);
     });
 }
 
 // parts: [row, piece].
-template <RowNorm kNorm, typename S>
+template <typename Part, typename S>
 __global__ void __launch_bounds__(kRowThreads)
-    row_parts_kernel(int64_t rows, int64_t entries, int64_t pieces, const S* x, const S* origin, double* parts) {
-  __shared__ double part[kRowThreads];
+    row_parts_kernel(int64_t rows, int64_t entries, int64_t pieces, const S* x, const S* origin,
+                     typename Part::Type* parts) {
+  __shared__ typename Part::Type part[kRowThreads];
   const CudaTeam<kRowThreads> team;
   for (int64_t row = blockIdx.y; row < rows; row += gridDim.y)
     for (int64_t piece = blockIdx.x; piece < pieces; piece += gridDim.x) {
       const int64_t begin = row * entries, first = piece * kRowPiece;
       const int64_t end = first + kRowPiece < entries ? first + kRowPiece : entries;
       team.each([&](int t) {
-        double joined = 0;
+        typename Part::Type joined = 0;
         for (int64_t i = begin + first + t; i < begin + end; i += kRowThreads)
-          joined = join_parts<kNorm>(joined, length_part<kNorm>(wide(x[i]) - (origin ? wide(origin[i]) : 0.0)));
+          joined = Part::join(joined, Part::of(wide(x[i]) - (origin ? wide(origin[i]) : 0.0)));
         part[t] = joined;
       });
-      join_to_first<kNorm>(team, part);
+      join_to_first<Part>(team, part);
       team.each([&](int t) {
         if (t == 0) parts[row * pieces + piece] = part[0];
       });
     }
 }
 
-template <RowNorm kNorm>
+template <typename Part>
 __global__ void __launch_bounds__(kRowThreads)
-    row_lengths_kernel(int64_t rows, int64_t pieces, const double* parts, double* lengths) {
-  __shared__ double part[kRowThreads];
+    row_lengths_kernel(int64_t rows, int64_t pieces, const typename Part::Type* parts, double* lengths) {
+  __shared__ typename Part::Type part[kRowThreads];
   const CudaTeam<kRowThreads> team;
   for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     team.each([&](int t) {
-      double joined = 0;
-      for (int64_t i = t; i < pieces; i += kRowThreads) joined = join_parts<kNorm>(joined, parts[row * pieces + i]);
+      typename Part::Type joined = 0;
+      for (int64_t i = t; i < pieces; i += kRowThreads) joined = Part::join(joined, parts[row * pieces + i]);
       part[t] = joined;
     });
-    join_to_first<kNorm>(team, part);
+    join_to_first<Part>(team, part);
     team.each([&](int t) {
-      if (t == 0) lengths[row] = length_of_parts<kNorm>(part[0]);
+      if (t == 0) lengths[row] = Part::length(part[0]);
     });
   }
 }
@@ -89,28 +90,19 @@ __global__ void __launch_bounds__(kRowThreads)
   }
 }
 
-template <RowNorm kNorm, typename S>
-cudaError_t lengths_of(int64_t rows, int64_t entries, const S* x, const S* origin, double* lengths, double* workspace,
-                       cudaStream_t stream) {
-  const int64_t pieces = row_pieces(entries);
-  row_parts_kernel<kNorm><<<dim3(axis(pieces), axis(rows)), kRowThreads, 0, stream>>>(rows, entries, pieces, x, origin,
-                                                                                      workspace);
-  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
-  row_lengths_kernel<kNorm><<<axis(rows), kRowThreads, 0, stream>>>(rows, pieces, workspace, lengths);
-  return cudaGetLastError();
-}
-
 }  // namespace
 
-template <typename S>
-cudaError_t row_lengths(RowNorm norm, int64_t rows, int64_t entries, const S* x, const S* origin, double* lengths,
-                        double* workspace, cudaStream_t stream) {
-  switch (norm) {
-    case RowNorm::linf: return lengths_of<RowNorm::linf>(rows, entries, x, origin, lengths, workspace, stream);
-    case RowNorm::l1: return lengths_of<RowNorm::l1>(rows, entries, x, origin, lengths, workspace, stream);
-    case RowNorm::l2: return lengths_of<RowNorm::l2>(rows, entries, x, origin, lengths, workspace, stream);
-  }
-  return cudaErrorInvalidValue;
+template <RowNorm kNorm, typename S>
+cudaError_t row_lengths(int64_t rows, int64_t entries, const S* x, const S* origin, double* lengths, void* workspace,
+                        cudaStream_t stream) {
+  using Part = RowPart<kNorm>;
+  const int64_t pieces = row_pieces(entries);
+  auto* parts = static_cast<typename Part::Type*>(workspace);
+  row_parts_kernel<Part><<<dim3(axis(pieces), axis(rows)), kRowThreads, 0, stream>>>(rows, entries, pieces, x, origin,
+                                                                                     parts);
+  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
+  row_lengths_kernel<Part><<<axis(rows), kRowThreads, 0, stream>>>(rows, pieces, parts, lengths);
+  return cudaGetLastError();
 }
 
 template <typename S, typename Factor>
@@ -122,9 +114,12 @@ cudaError_t scaled_rows(int64_t rows, int64_t entries, const double* lengths, co
   return cudaGetLastError();
 }
 
-#define MEDADV_INSTANTIATE(S)                                                                              \
-  template cudaError_t row_lengths<S>(RowNorm, int64_t, int64_t, const S*, const S*, double*, double*,      \
-                                      cudaStream_t);                                                       \
+#define MEDADV_INSTANTIATE_LENGTHS(kNorm, S)                                                                \
+  template cudaError_t row_lengths<kNorm, S>(int64_t, int64_t, const S*, const S*, double*, void*, cudaStream_t);
+#define MEDADV_INSTANTIATE(S)                                                                               \
+  MEDADV_INSTANTIATE_LENGTHS(RowNorm::linf, S)                                                              \
+  MEDADV_INSTANTIATE_LENGTHS(RowNorm::l1, S)                                                                \
+  MEDADV_INSTANTIATE_LENGTHS(RowNorm::l2, S)                                                                \
   template cudaError_t scaled_rows<S, ToUnit>(int64_t, int64_t, const double*, const ToUnit&, const S*, S*, \
                                               cudaStream_t);
 MEDADV_INSTANTIATE(float)

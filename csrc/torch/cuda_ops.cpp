@@ -146,12 +146,12 @@ struct Cuda {
     STD_CUDA_CHECK(cuda::noise(count, voxel, scope.stream));
   }
 
-  template <typename S>
-  static void row_lengths(const Scope& scope, RowNorm norm, int64_t rows, int64_t entries, const S* x,
-                          const S* origin, double* lengths) {
+  template <RowNorm kNorm, typename S>
+  static void row_lengths(const Scope& scope, int64_t rows, int64_t entries, const S* x, const S* origin,
+                          double* lengths) {
     Tensor parts = scope.workspace<double>(rows * cuda::row_pieces(entries));
-    STD_CUDA_CHECK(cuda::row_lengths(norm, rows, entries, device(x), device(origin), lengths,
-                                     parts.mutable_data_ptr<double>(), scope.stream));
+    STD_CUDA_CHECK(cuda::row_lengths<kNorm>(rows, entries, device(x), device(origin), lengths,
+                                            parts.mutable_data_ptr<double>(), scope.stream));
   }
 
   template <typename S, typename Factor>

@@ -63,7 +63,7 @@ Tensor project_noise(const Tensor& image, const Tensor& noise, double low, doubl
     if (box) return;
     Tensor lengths = torch::stable::new_empty(x, {rows.count}, ScalarType::Double);
     double* of = lengths.mutable_data_ptr<double>();
-    Backend::template row_lengths<S>(scope, RowNorm::l2, rows.count, rows.entries, to, nullptr, of);
+    write_row_lengths<Backend, S>(scope, RowNorm::l2, rows, to, nullptr, of);
     Backend::template scaled_rows<S>(scope, rows.count, rows.entries, of, IntoBall{radius, radius * kWithin<S>}, to, to);
   });
   return out;

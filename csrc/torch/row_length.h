@@ -25,6 +25,20 @@ inline RowNorm row_norm(const char* op, int64_t norm) {
   return RowNorm(norm);
 }
 
+// Writes the lengths of contiguous rows, measured from others or from zero (null).
+template <typename Backend, typename S>
+void write_row_lengths(const typename Backend::Scope& scope, RowNorm norm, const Rows& rows, const S* x,
+                       const S* origin, double* lengths) {
+  switch (norm) {
+    case RowNorm::linf:
+      return Backend::template row_lengths<RowNorm::linf>(scope, rows.count, rows.entries, x, origin, lengths);
+    case RowNorm::l1:
+      return Backend::template row_lengths<RowNorm::l1>(scope, rows.count, rows.entries, x, origin, lengths);
+    case RowNorm::l2:
+      return Backend::template row_lengths<RowNorm::l2>(scope, rows.count, rows.entries, x, origin, lengths);
+  }
+}
+
 template <typename Backend>
 Tensor row_lengths(const Tensor& values, const std::optional<Tensor>& origin, int64_t norm) {
   const char* op = "row_lengths";
@@ -37,8 +51,8 @@ Tensor row_lengths(const Tensor& values, const std::optional<Tensor>& origin, in
   Tensor lengths = torch::stable::new_zeros(x, {rows.count}, ScalarType::Double);
   if (empty(x)) return lengths;
   dispatch_floating(op, "values", x.scalar_type(), [&]<typename S>() {
-    Backend::template row_lengths<S>(scope, kind, rows.count, rows.entries, x.const_data_ptr<S>(),
-                                     origin ? o.const_data_ptr<S>() : nullptr, lengths.mutable_data_ptr<double>());
+    write_row_lengths<Backend>(scope, kind, rows, x.const_data_ptr<S>(), origin ? o.const_data_ptr<S>() : nullptr,
+                               lengths.mutable_data_ptr<double>());
   });
   return lengths;
 }
@@ -57,7 +71,7 @@ Tensor unit_rows(const Tensor& values, int64_t norm) {
   dispatch_floating(op, "values", x.scalar_type(), [&]<typename S>() {
     const S* in = x.const_data_ptr<S>();
     double* to = lengths.mutable_data_ptr<double>();
-    Backend::template row_lengths<S>(scope, kind, rows.count, rows.entries, in, nullptr, to);
+    write_row_lengths<Backend, S>(scope, kind, rows, in, nullptr, to);
     Backend::template scaled_rows<S>(scope, rows.count, rows.entries, to, ToUnit{}, in, out.mutable_data_ptr<S>());
   });
   return out;

@@ -13,6 +13,23 @@ NO_GRADIENT = (
 )
 
 
+def ordinary(values: Tensor) -> Tensor:
+    """Values that autograd may keep, without their graph: a copy of what was made in inference mode.
+
+    Args:
+        values: [...].
+
+    Returns:
+        The same shape.
+
+    >>> with torch.inference_mode():
+    ...     made = torch.ones(2)
+    >>> ordinary(made).is_inference()
+    False
+    """
+    return values.clone() if values.is_inference() else values.detach()
+
+
 def slope(values: Tensor, changes: Tensor, weights: Tensor | None = None, retain_graph: bool = False) -> Tensor:
     """Gradient of one value of each row, in one backward pass.
 

@@ -33,10 +33,12 @@ class Record:
         passes: int = 1,
     ) -> None:
         count = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-        self.images = images.clone()
-        self.parameters = {name: values.clone() for name, values in parameters.items()}
+        self.images = images
+        self.parameters = parameters
+        # Somebody else's tensors until the first row is written: a copy of all images costs as much as a step.
+        self._lender: str | None = "caller"
         # The clean image itself is no find: the first image that is seen replaces it.
-        self.loss = torch.where(wrong, loss, torch.full_like(loss, -torch.inf))
+        self.loss = loss.masked_fill(~wrong, -torch.inf)
         self.clean_predictions = predictions.clone()
         self.predictions = predictions.clone()
         self.already_wrong = wrong
@@ -45,6 +47,7 @@ class Record:
         self.forwards = count + forwards
         self.backwards = count.clone()
         self.passes = passes
+        self._any_fooled = False
 
     def see(
         self,
@@ -59,16 +62,16 @@ class Record:
         """Take note of what the victim said about changed images.
 
         Args:
-            rows: [M] int64, the examples.
+            rows: [M] int64, the examples, in ascending order, each once.
             step: steps made so far in this restart.
-            images: [M, C, *S] as shown to the victim.
+            images: [M, C, *S] as shown to the victim; nothing may be written to them, nor to the parameters, later.
             parameters: of these images.
             loss: [M].
             predictions: [M] int64, or [M, K] where an image has several labels.
             wrong: bool [M].
         """
-        self.forwards[rows] += self.passes
-        self.keep(rows, step, images, parameters, loss, predictions, wrong)
+        self.count_forwards(rows, self.passes)
+        self._take(rows, step, images, parameters, loss, predictions, wrong, lent=True)
 
     def keep(
         self,
@@ -80,11 +83,16 @@ class Record:
         predictions: Tensor,
         wrong: Tensor,
     ) -> None:
-        """As `see`, for images that were counted when they were shown."""
-        fooled = self.fooled[rows]
-        better = (wrong & ~fooled) | ((wrong == fooled) & (loss.detach() > self.loss[rows]))
-        self._keep(rows, better, images, parameters, loss, predictions)
-        self._note_first(rows, step, wrong)
+        """As `see`, for images that were counted when they were shown, and that may be written to later."""
+        self._take(rows, step, images, parameters, loss, predictions, wrong, lent=False)
+
+    def count_forwards(self, rows: Tensor, passes: int) -> None:
+        """Count passes of rows [M] in ascending order, each once."""
+        _add(self.forwards, rows, passes)
+
+    def count_backwards(self, rows: Tensor, passes: int | Tensor) -> None:
+        """Count gradients of rows [M] in ascending order, each once; `passes` may be one number per row."""
+        _add(self.backwards, rows, passes)
 
     def result(self, distance: Tensor) -> Result:
         """The finished result.
@@ -95,6 +103,8 @@ class Record:
         Returns:
             One row per image.
         """
+        if self._lender == "caller":
+            self._own()
         status = torch.full_like(self.step, Status.FAILED, dtype=torch.uint8)
         status[self.fooled] = Status.SUCCESS
         status[self.already_wrong] = Status.ALREADY_WRONG
@@ -111,27 +121,80 @@ class Record:
             step=self.step,
         )
 
+    def _take(
+        self,
+        rows: Tensor,
+        step: int,
+        images: Tensor,
+        parameters: Parameters,
+        loss: Tensor,
+        predictions: Tensor,
+        wrong: Tensor,
+        lent: bool,
+    ) -> None:
+        found = bool(wrong.any())
+        better = loss.detach() > _some(self.loss, rows)
+        if found or self._any_fooled:
+            fooled = _some(self.fooled, rows)
+            better = (wrong & ~fooled) | ((wrong == fooled) & better)
+        self._keep(rows, better, images, parameters, loss, predictions, lent)
+        if found:
+            self._any_fooled = True
+            self._note_first(rows, step, wrong)
+
     def _keep(
-        self, rows: Tensor, better: Tensor, images: Tensor, parameters: Parameters, loss: Tensor, predictions: Tensor
+        self,
+        rows: Tensor,
+        better: Tensor,
+        images: Tensor,
+        parameters: Parameters,
+        loss: Tensor,
+        predictions: Tensor,
+        lent: bool = False,
     ) -> None:
         chosen = better.nonzero().flatten()
         if len(chosen) == 0:
             return
-        kept = rows[chosen]
         # Often all of them are better: then they need not be gathered first.
         every = len(chosen) == len(rows)
+        kept = rows if every else rows[chosen]
+        self.loss.index_copy_(0, kept, _of(loss, None if every else chosen))
+        self.predictions.index_copy_(0, kept, _of(predictions, None if every else chosen))
+        if lent and every and len(rows) == len(self.images):
+            self.images, self.parameters = (
+                images.detach(),
+                {name: values.detach() for name, values in parameters.items()},
+            )
+            self._lender = "search"
+            return
+        self._own()
         self.images.index_copy_(0, kept, _of(images, None if every else chosen))
         for name, values in parameters.items():
             self.parameters[name].index_copy_(0, kept, _of(values, None if every else chosen))
-        self.loss[kept] = loss.detach()[chosen]
-        self.predictions[kept] = predictions[chosen]
+
+    def _own(self) -> None:
+        """Make images and parameters tensors that may be written to."""
+        if self._lender is not None:
+            self.images = self.images.clone()
+            self.parameters = {name: values.clone() for name, values in self.parameters.items()}
+            self._lender = None
 
     def _note_first(self, rows: Tensor, step: int, wrong: Tensor) -> None:
-        new = wrong & ~self.fooled[rows]
-        if bool(new.any()):
-            first = rows[new]
-            self.step[first] = step
-            self.fooled[first] = True
+        first = rows[wrong & ~self.fooled[rows]]
+        self.step[first] = step
+        self.fooled[first] = True
+
+
+def _add(counts: Tensor, rows: Tensor, passes: int | Tensor) -> None:
+    if len(rows) == len(counts):
+        counts += passes
+    else:
+        counts[rows] += passes
+
+
+def _some(values: Tensor, rows: Tensor) -> Tensor:
+    """Of these rows, in ascending order; to be read only."""
+    return values if len(rows) == len(values) else values[rows]
 
 
 def _of(values: Tensor, chosen: Tensor | None) -> Tensor:

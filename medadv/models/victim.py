@@ -16,6 +16,7 @@ from medadv.models.features import Features, tapped
 from medadv.models.task import TASKS, Task
 
 _CHECK_BATCH = 64
+_FLOAT32 = torch.empty(0)
 
 Self = TypeVar("Self", bound="Victim")
 
@@ -66,6 +67,7 @@ class Victim:
         self.num_classes: int | None = None
         self.batch_size: int | None = None
         self._after_batch: Callable[[], None] | None = None
+        self._parameter: Tensor | None = None  # the first one, found anew whenever the module is checked
 
     @property
     def scale(self) -> float:
@@ -75,7 +77,9 @@ class Victim:
     @property
     def dtype(self) -> torch.dtype:
         """Number type of the module's parameters, float32 if it has none."""
-        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+        if self._parameter is None:
+            self._parameter = next((p for p in self.module.parameters() if p.is_floating_point()), _FLOAT32)
+        return self._parameter.dtype
 
     @property
     def passes(self) -> int:
@@ -312,6 +316,7 @@ class Victim:
             if part.training and not self._may_train(part):
                 where = f"its part {name!r}" if name else "it"
                 raise ValueError(f"the model must be in eval() mode, but {where} is in training mode.")
+        self._parameter = None
         first = next(chain(self.module.parameters(), self.module.buffers()), None)
         if first is not None and first.device != images.device:
             raise ValueError(f"images must be on the device of the model, {first.device}, got {images.device}.")

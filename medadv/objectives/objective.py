@@ -76,7 +76,8 @@ def value_at(objective: Objective, logits: Tensor, targets: Tensor, situation: S
 
 def goals_of(objective: Objective, clean_logits: Tensor, targets: Tensor) -> Tensor | None:
     """The classes [N] that the images must be taken for; None where any wrong answer is a success."""
-    return objective.goals(clean_logits, targets) if isinstance(objective, Situated) else None
+    goals: Callable[[Tensor, Tensor], Tensor | None] | None = getattr(objective, "goals", None)
+    return None if goals is None else goals(clean_logits, targets)
 
 
 def layers_of(objective: Objective) -> tuple[str, ...]:

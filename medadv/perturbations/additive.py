@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import cast
 
 import torch
@@ -207,10 +208,15 @@ class Additive:
         return torch.where(_per_image(fits, noise.ndim), clipped, _towards_zero(inside))
 
     def _radius(self, bounds: Bounds) -> float:
-        scale = bounds[1] - bounds[0]
-        radius = float32_at_most(self.eps * scale)
-        # The quotient that `distance` reports may round up; then the next smaller float32 is the radius.
-        return radius if radius / scale <= self.eps else float32_at_most(radius * (1 - 2.0**-30))
+        return _radius_of(self.eps, bounds[1] - bounds[0])
+
+
+@lru_cache(maxsize=64)  # asked for at every step
+def _radius_of(eps: float, scale: float) -> float:
+    """The radius in image units, a float32."""
+    radius = float32_at_most(eps * scale)
+    # The quotient that `distance` reports may round up; then the next smaller float32 is the radius.
+    return radius if radius / scale <= eps else float32_at_most(radius * (1 - 2.0**-30))
 
 
 def _in_l1_ball(draw: Draw, shape: tuple[int, ...], radius: float) -> Tensor:

@@ -28,6 +28,15 @@ class CleanPass:
     logits: Tensor
     features: Features
 
+    def only(self, rows: Tensor) -> CleanPass:
+        """The pass of some rows [M] int64."""
+        return CleanPass(
+            {name: values[rows] for name, values in self.parameters.items()},
+            self.images[rows],
+            self.logits[rows],
+            {layer: values[rows] for layer, values in self.features.items()},
+        )
+
 
 def clean_pass(
     perturbation: Perturbation, victim: Victim, images: Tensor, targets: Tensor, layers: tuple[str, ...]

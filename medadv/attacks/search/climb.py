@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from medadv.attacks.search.search import Search
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class _Place:
     """The rows of a batch that a restart still works on, and where it stands."""
 
@@ -38,11 +38,21 @@ class _Place:
     step: int
     rows: Tensor
     images: Tensor
-    before: Tensor | None
+    targets: Tensor
+    clean_logits: Tensor
+    before: Tensor | None = None
 
     def only(self, rows: Tensor) -> _Place:
         before = None if self.before is None else self.before[rows]
-        return replace(self, rows=self.rows[rows], images=self.images[rows], before=before)
+        return _Place(
+            self.restart,
+            self.step,
+            self.rows[rows],
+            self.images[rows],
+            self.targets[rows],
+            self.clean_logits[rows],
+            before,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,29 +123,36 @@ class Climb:
         """
         search = self.search
         draw = Draw(search.seed, self.ids[rows], restart)
-        place = _Place(restart, 0, rows, self.images[rows], before=None)
+        place = _Place(restart, 0, rows, *self._of(rows))
         place, parameters = self._start(place, draw)
         if len(place.rows) == 0:
             return
         steps = _Steps(search, self.perturbation, self.victim.bounds)
         at_the_image = search.gradient.at_the_image(self.victim)
         for step in range(search.steps):
-            place = replace(place, step=step)
+            place.step = step
             if first is not None and step == 0:
                 sight = self._clean_sight(place, first)
             else:
                 sight = self._look(place, parameters, at_the_image)
             going = self._going(sight.wrong)
-            if not bool(going.any()):
-                return
-            if not bool(going.all()):
+            if going is not None:
+                if not bool(going.any()):
+                    return
                 place, sight, parameters = place.only(going), sight.only(going), _only(parameters, going)
                 steps.keep(going)
                 draw.keep(going)
             slope = partial(self._slope, place)
             parameters = steps.move(place.images, parameters, sight.gradients, sight.value, slope, draw)
-            place = replace(place, before=sight.images)
-        self._look(replace(place, step=search.steps), parameters, with_gradient=False)
+            place.before = sight.images
+        place.step = search.steps
+        self._look(place, parameters, with_gradient=False)
+
+    def _of(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Images, targets and clean logits of some rows; of all of them without a copy."""
+        if len(rows) == len(self.images):
+            return self.images, self.targets, self.clean_logits
+        return self.images[rows], self.targets[rows], self.clean_logits[rows]
 
     def _start(self, place: _Place, draw: Draw) -> tuple[_Place, Parameters]:
         """The rows that are left after a look at random points, and where they start."""
@@ -151,7 +168,7 @@ class Climb:
             sight = self._look(place, parameters, with_gradient=False)
             best.see(parameters, sight.value)
             going = self._going(sight.wrong)
-            if not bool(going.all()):
+            if going is not None:
                 place = place.only(going)
                 best.keep(going)
                 draw.keep(going)
@@ -159,33 +176,32 @@ class Climb:
                 break
         return place, best.parameters
 
-    def _going(self, wrong: Tensor) -> Tensor:
-        """Which rows are searched on."""
-        return ~wrong if self.search.stop_early else torch.ones_like(wrong)
+    def _going(self, wrong: Tensor) -> Tensor | None:
+        """Which rows are searched on; None: all of them."""
+        return ~wrong if self.search.stop_early and bool(wrong.any()) else None
 
-    def _packs(self, place: _Place) -> tuple[Tensor, ...]:
-        """Numbers of the place's rows, as many at a time as the victim is shown at once."""
-        count = len(place.rows)
-        packs: tuple[Tensor, ...] = torch.arange(count, device=place.rows.device).split(self.victim.batch_size or count)
+    def _packs(self, place: _Place) -> tuple[Tensor, ...] | None:
+        """Numbers of the place's rows, as many at a time as the victim is shown at once; None: all at once."""
+        count, at_once = len(place.rows), self.victim.batch_size
+        if at_once is None or count <= at_once:
+            return None
+        packs: tuple[Tensor, ...] = torch.arange(count, device=place.rows.device).split(at_once)
         return packs
 
     def _clean_sight(self, place: _Place, first: CleanPass) -> _Sight:
         """What is seen where the victim has answered already; what it answered is on record."""
-        rows = place.rows
-        features = {layer: values[rows] for layer, values in first.features.items()}
+        rows = None if len(place.rows) == len(self.images) else place.rows
+        seen = first if rows is None else first.only(rows)
         ask = partial(self._ask, place, _as_it_is, self.victim)
-        value = self._value(
-            place, _only(first.parameters, rows), _Shown(first.images[rows], first.logits[rows], features, ask)
-        )
-        self.record.loss[rows] = value.detach()
-        right = torch.zeros_like(rows, dtype=torch.bool)
-        gradients = self._gradients(place, value, ~right, first.parameters, rows)
-        return _Sight(value.detach(), place.images, right, gradients)
+        value = self._value(place, seen.parameters, _Shown(seen.images, seen.logits, seen.features, ask))
+        self.record.loss[place.rows] = value.detach()
+        gradients = self._gradients(place, value, None, first.parameters, rows)
+        return _Sight(value.detach(), place.images, torch.zeros_like(place.rows, dtype=torch.bool), gradients)
 
     def _look(self, place: _Place, parameters: Parameters, with_gradient: bool) -> _Sight:
         """Show the images to the victim, as many as it is shown at once, and write down what it says."""
         packs = self._packs(place)
-        if len(packs) == 1:
+        if packs is None:
             return self._look_at(place, parameters, with_gradient)
         return _Sight.joined(
             [self._look_at(place.only(rows), _only(parameters, rows), with_gradient) for rows in packs]
@@ -205,7 +221,7 @@ class Climb:
     def _slope(self, place: _Place, parameters: Parameters, view: View, sample: int) -> Parameters:
         """The gradient elsewhere than at the image that was looked at."""
         packs = self._packs(place)
-        if len(packs) == 1:
+        if packs is None:
             return self._slope_at(place, parameters, view, sample)
         return _joined([self._slope_at(place.only(rows), _only(parameters, rows), view, sample) for rows in packs])
 
@@ -213,8 +229,8 @@ class Climb:
         leaves = _leaves(parameters)
         victim = self.victim.fresh(self.search.seed, place.restart, place.step, sample)
         value = self._value(place, leaves, self._show(place, leaves, view, victim))
-        self.record.forwards[place.rows] += 1
-        return self._gradients(place, value, torch.ones_like(value, dtype=torch.bool), leaves)
+        self.record.count_forwards(place.rows, 1)
+        return self._gradients(place, value, None, leaves)
 
     def _show(self, place: _Place, parameters: Parameters, view: View, victim: Victim) -> _Shown:
         changed = self.perturbation.apply(place.images, parameters, victim.bounds)
@@ -227,36 +243,36 @@ class Climb:
             clean=place.images,
             images=shown.images.detach(),
             before=place.before,
-            clean_logits=self.clean_logits[place.rows],
+            clean_logits=place.clean_logits,
             restart=place.restart,
             ask=shown.ask,
             features=shown.features,
         )
-        value = value_at(self.objective, shown.logits, self.targets[place.rows], situation)
+        value = value_at(self.objective, shown.logits, place.targets, situation)
         value = value - self.perturbation.penalty(place.images, parameters)
         self._refuse_not_finite("the objective", value, place)
         return value
 
     def _ask(self, place: _Place, view: View, victim: Victim, images: Tensor) -> Tensor:
-        self.record.forwards[place.rows] += victim.passes
+        self.record.count_forwards(place.rows, victim.passes)
         with torch.no_grad():
             return victim(view(images.clamp(*victim.bounds)))
 
     def _fooled(self, place: _Place, logits: Tensor) -> Tensor:
         if self.goals is None:
-            return ~self.victim.correct(logits, self.targets[place.rows])
+            return ~self.victim.correct(logits, place.targets)
         return self.victim.task.predict(logits) == self.goals[place.rows]
 
     def _gradients(
-        self, place: _Place, value: Tensor, going: Tensor, leaves: Parameters, rows: Tensor | None = None
+        self, place: _Place, value: Tensor, going: Tensor | None, leaves: Parameters, rows: Tensor | None = None
     ) -> Parameters:
         """The gradient of the value to the leaves, or to those rows of them that the place works on."""
-        if not bool(going.any()):
+        if going is not None and not bool(going.any()):
             return {name: torch.zeros_like(values) for name, values in leaves.items()}
         if not value.requires_grad:
             raise ValueError(NO_GRADIENT)
         # Rows that are done weigh nothing, so that no gradient is taken for them.
-        weights = going.to(value.dtype)
+        weights = torch.ones_like(value) if going is None else going.to(value.dtype)
         gradients = torch.autograd.grad(value, list(leaves.values()), weights, allow_unused=True)
         found: Parameters = {}
         for name, gradient in zip(leaves, gradients, strict=True):
@@ -264,7 +280,7 @@ class Climb:
                 raise ValueError(NO_GRADIENT)
             found[name] = gradient if rows is None else gradient[rows]
             self._refuse_not_finite("the gradient", found[name], place)
-        self.record.backwards[place.rows] += going
+        self.record.count_backwards(place.rows, 1 if going is None else going)
         return found
 
     def _refuse_not_finite(self, what: str, values: Tensor, place: _Place) -> None:

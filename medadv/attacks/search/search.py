@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
+from medadv.attacks.gradients import ordinary
 from medadv.attacks.record import Record
 from medadv.attacks.result import Result
 from medadv.attacks.search.ascent import RULES
@@ -153,11 +154,11 @@ def maximise(
     """
     _refuse_one_without_the_other(objective, victim)
     with torch.inference_mode(False), torch.enable_grad():
-        images = images.detach()
+        images, targets = ordinary(images), ordinary(targets)
         identity = perturbation.identity(images)
         first, known = (clean, clean.logits) if isinstance(clean, CleanPass) else (None, clean)
         with torch.no_grad():
-            logits = victim(images) if known is None else known.detach()
+            logits = victim(images) if known is None else ordinary(known)
             loss = objective(logits, targets) - perturbation.penalty(images, identity)
         wrong = ~victim.correct(logits, targets)
         goals = goals_of(objective, logits, targets)
