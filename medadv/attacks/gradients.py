@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
+
+from medadv._finite import all_finite
 
 NO_GRADIENT = (
     "the model must give a gradient to its input, but its logits do not depend on the images in a way that autograd "
@@ -63,18 +63,14 @@ def refuse_not_finite(what: str, values: Tensor, step: int, ids: Tensor) -> None
 
     Args:
         what: how to call the values.
-        values: [M, ...].
+        values: [M], or [M, ...].
         step: number of the step.
         ids: [M] int64, the examples.
 
     Raises:
         ValueError: NaN or infinity in `values`.
     """
-    values = values.detach()
-    # A sum is finite only where all its terms are. It may also overflow: then the rows themselves decide.
-    if math.isfinite(float(values.sum())):
+    if all_finite(values):
         return
-    bad = ~torch.isfinite(values).flatten(1).all(dim=1)
-    if bool(bad.any()):
-        example = int(ids[bad][0])
-        raise ValueError(f"{what} must be finite, got NaN or infinity for example {example} at step {step}.")
+    bad = ~torch.isfinite(values).reshape(len(values), -1).all(dim=1)
+    raise ValueError(f"{what} must be finite, got NaN or infinity for example {int(ids[bad][0])} at step {step}.")

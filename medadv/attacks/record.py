@@ -106,8 +106,7 @@ class Record:
         if self._lender == "caller":
             self._own()
         status = torch.full_like(self.step, Status.FAILED, dtype=torch.uint8)
-        status[self.fooled] = Status.SUCCESS
-        status[self.already_wrong] = Status.ALREADY_WRONG
+        status.masked_fill_(self.fooled, Status.SUCCESS).masked_fill_(self.already_wrong, Status.ALREADY_WRONG)
         return Result(
             images=self.images,
             status=status,

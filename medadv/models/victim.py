@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from medadv import _arguments
+from medadv._finite import all_finite
 from medadv.models.features import Features, tapped
 from medadv.models.task import TASKS, Task
 
@@ -343,7 +344,7 @@ class Victim:
     def _judged(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The logits of outputs that can be such."""
         self.task.check_outputs(outputs.detach(), len(targets))
-        if not bool(torch.isfinite(outputs).all()):
+        if not all_finite(outputs):
             raise ValueError("the model must return finite logits, got NaN or infinity for images inside the bounds.")
         logits = self.task.logits(outputs)
         self.num_classes = logits.shape[1]

@@ -28,6 +28,11 @@ class CleanPass:
     logits: Tensor
     features: Features
 
+    @property
+    def identity(self) -> Parameters:
+        """The parameters without their graph."""
+        return {name: values.detach() for name, values in self.parameters.items()}
+
     def only(self, rows: Tensor) -> CleanPass:
         """The pass of some rows [M] int64."""
         return CleanPass(

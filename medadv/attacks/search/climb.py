@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from medadv.attacks.gradients import NO_GRADIENT
+from medadv._finite import all_finite
+from medadv.attacks.gradients import NO_GRADIENT, refuse_not_finite
 from medadv.attacks.randomness import Draw
 from medadv.attacks.record import Record
 from medadv.attacks.search.adaptive_ascent import AdaptiveAscent
@@ -284,14 +284,8 @@ class Climb:
         return found
 
     def _refuse_not_finite(self, what: str, values: Tensor, place: _Place) -> None:
-        values = values.detach()
-        # A sum is finite only where all its terms are. It may also overflow: then the rows themselves decide.
-        if math.isfinite(float(values.sum())):
-            return
-        bad = ~torch.isfinite(values).reshape(len(values), -1).all(dim=1)
-        if bool(bad.any()):
-            example = int(self.ids[place.rows[bad][0]])
-            raise ValueError(f"{what} must be finite, got NaN or infinity for example {example} at step {place.step}.")
+        if not all_finite(values):
+            refuse_not_finite(what, values, place.step, self.ids[place.rows])
 
 
 class _Steps:

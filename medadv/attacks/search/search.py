@@ -155,8 +155,8 @@ def maximise(
     _refuse_one_without_the_other(objective, victim)
     with torch.inference_mode(False), torch.enable_grad():
         images, targets = ordinary(images), ordinary(targets)
-        identity = perturbation.identity(images)
         first, known = (clean, clean.logits) if isinstance(clean, CleanPass) else (None, clean)
+        identity = perturbation.identity(images) if first is None else first.identity
         with torch.no_grad():
             logits = victim(images) if known is None else ordinary(known)
             loss = objective(logits, targets) - perturbation.penalty(images, identity)
