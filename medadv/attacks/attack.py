@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import ClassVar
 
 from torch import Tensor
@@ -70,7 +71,7 @@ class Attack(BudgetedAttack):
     def rule(self) -> str:
         """The rule of the search's steps, see `Search`."""
 
-    @property
+    @cached_property
     def search(self) -> Search:
         """How it is searched."""
         return Search(

@@ -32,9 +32,8 @@ class Record:
         forwards: int,
         passes: int = 1,
     ) -> None:
-        count = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-        self.images = images
-        self.parameters = parameters
+        self.images = images.detach()
+        self.parameters = {name: values.detach() for name, values in parameters.items()}
         # Somebody else's tensors until the first row is written: a copy of all images costs as much as a step.
         self._lender: str | None = "caller"
         # The clean image itself is no find: the first image that is seen replaces it.
@@ -43,9 +42,9 @@ class Record:
         self.predictions = predictions.clone()
         self.already_wrong = wrong
         self.fooled = torch.zeros_like(wrong)
-        self.step = count - 1
-        self.forwards = count + forwards
-        self.backwards = count.clone()
+        self.forwards = torch.full_like(wrong, forwards, dtype=torch.int64)
+        self.backwards = torch.zeros_like(self.forwards)
+        self.step = torch.full_like(self.forwards, -1)
         self.passes = passes
         self._any_fooled = False
 
@@ -179,9 +178,11 @@ class Record:
             self._lender = None
 
     def _note_first(self, rows: Tensor, step: int, wrong: Tensor) -> None:
-        first = rows[wrong & ~self.fooled[rows]]
-        self.step[first] = step
-        self.fooled[first] = True
+        new = wrong & ~_some(self.fooled, rows)
+        if len(rows) < len(self.fooled):
+            new = torch.zeros_like(self.fooled).index_copy_(0, rows, new)
+        self.step.masked_fill_(new, step)
+        self.fooled |= new
 
 
 def _add(counts: Tensor, rows: Tensor, passes: int | Tensor) -> None:

@@ -252,6 +252,8 @@ class Victim:
         Returns:
             Logits [N, K] float32, and for each layer [N, P] float64.
         """
+        if not layers:
+            return self._judged(self._try(images), targets), {}
         with tapped(self.module, layers) as features:
             outputs = self._try(images)
         return self._judged(outputs, targets), features

@@ -54,6 +54,11 @@ class Additive:
         object.__setattr__(self, "eps", _arguments.real(self.eps, "eps", at_least=0))
         _arguments.choice(self.norm, "norm", NORMS)
 
+    @property
+    def image_gradient(self) -> str | None:
+        """The noise, but for "l1", where `apply` holds back what leads beyond the bounds, and for another `apply`."""
+        return "noise" if self.norm != "l1" and type(self).apply is Additive.apply else None
+
     def identity(self, images: Tensor) -> Parameters:
         """No noise.
 

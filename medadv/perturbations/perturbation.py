@@ -31,7 +31,9 @@ class Draw(Protocol):
 class Perturbation(Protocol):
     """A differentiable family of image changes with a budget; implementations are frozen dataclasses.
 
-    Images are [N, C, *S] float32 inside `bounds`, S of 2 or 3 axes.
+    Images are [N, C, *S] float32 inside `bounds`, S of 2 or 3 axes. Where the only parameter has the gradient of the
+    changed image itself and no penalty, and the identity gives the image to the last bit, its name may be given as
+    `image_gradient` (see `image_gradient_of`).
     """
 
     def identity(self, images: Tensor) -> Parameters:
@@ -69,3 +71,9 @@ class Perturbation(Protocol):
     def scaled(self: Self, factor: float) -> Self:
         """The same family with `factor` times the budget, from 0 to 1."""
         ...
+
+
+def image_gradient_of(perturbation: Perturbation) -> str | None:
+    """The parameter whose gradient is that to the changed image, so that no graph leads through `apply`; or None."""
+    name: str | None = getattr(perturbation, "image_gradient", None)
+    return name

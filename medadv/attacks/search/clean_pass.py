@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from medadv.attacks.gradients import ordinary
 from medadv.models.features import Features
 from medadv.models.victim import Victim
 from medadv.perturbations import Parameters, Perturbation
+from medadv.perturbations.perturbation import Bounds, image_gradient_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,26 +19,24 @@ class CleanPass:
     """One pass that tells what `Victim.check` asks for and gives the gradient at the clean images, too.
 
     Attributes:
-        parameters: of the identity, leaves of the graph.
+        parameters: of the identity.
+        leaves: what gradients are taken to, by the names of the parameters.
         images: [N, C, *S] that the perturbation makes of them: the clean images bit by bit.
         logits: [N, K] float32 of these images.
         features: of the parts of the victim's module that the objective names.
     """
 
     parameters: Parameters
+    leaves: Parameters
     images: Tensor
     logits: Tensor
     features: Features
 
-    @property
-    def identity(self) -> Parameters:
-        """The parameters without their graph."""
-        return {name: values.detach() for name, values in self.parameters.items()}
-
     def only(self, rows: Tensor) -> CleanPass:
-        """The pass of some rows [M] int64."""
+        """The pass of some rows [M] int64; its leaves stay those of all."""
         return CleanPass(
             {name: values[rows] for name, values in self.parameters.items()},
+            self.leaves,
             self.images[rows],
             self.logits[rows],
             {layer: values[rows] for layer, values in self.features.items()},
@@ -73,11 +73,47 @@ def clean_pass(
     if victim.batch_size is not None and len(images) > victim.batch_size:
         return None
     with torch.inference_mode(False), torch.enable_grad():
-        images = images.detach()
+        images = ordinary(images)
         identity = perturbation.identity(images)
-        parameters = {name: values.detach().requires_grad_() for name, values in identity.items()}
-        changed = perturbation.apply(images, parameters, victim.bounds)
-        if not torch.equal(changed, images):
-            return None
+        if name := image_gradient_of(perturbation):
+            changed = images.requires_grad_()
+            parameters, leaves = identity, {name: changed}
+        else:
+            changed, parameters, leaves = changed_images(perturbation, images, identity, victim.bounds)
+            if not torch.equal(changed, images):
+                return None
         logits, features = victim.clean_look(changed, targets, layers)
-    return CleanPass(parameters, changed, logits, features)
+    return CleanPass(parameters, leaves, changed, logits, features)
+
+
+def changed_images(
+    perturbation: Perturbation, images: Tensor, parameters: Parameters, bounds: Bounds
+) -> tuple[Tensor, Parameters, Parameters]:
+    """What a perturbation makes of images, with a graph where gradients are on.
+
+    Args:
+        perturbation: what may change.
+        images: [N, C, *S] float32.
+        parameters: of the change.
+        bounds: (low, high) in image units.
+
+    Returns:
+        The changed images [N, C, *S]; the parameters that are part of the graph; and the leaves of the graph by the
+        names of the parameters: these themselves, or the changed images where the gradient is the same.
+
+    >>> from medadv.perturbations import Additive
+    >>> images = torch.full((1, 1, 2, 2), 0.5)
+    >>> changed, _, leaves = changed_images(Additive(0.1), images, Additive(0.1).identity(images), (0.0, 1.0))
+    >>> leaves["noise"] is changed
+    True
+    """
+    if not torch.is_grad_enabled():
+        return perturbation.apply(images, parameters, bounds), parameters, parameters
+    name = image_gradient_of(perturbation)
+    if name is None:
+        leaves = {name: values.detach().requires_grad_() for name, values in parameters.items()}
+        return perturbation.apply(images, leaves, bounds), leaves, leaves
+    with torch.no_grad():
+        changed = perturbation.apply(images, parameters, bounds)
+    changed.requires_grad_()
+    return changed, parameters, {name: changed}

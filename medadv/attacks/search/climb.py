@@ -17,7 +17,7 @@ from medadv.attacks.record import Record
 from medadv.attacks.search.adaptive_ascent import AdaptiveAscent
 from medadv.attacks.search.ascent import Ascent
 from medadv.attacks.search.best import Best
-from medadv.attacks.search.clean_pass import CleanPass
+from medadv.attacks.search.clean_pass import CleanPass, changed_images
 from medadv.attacks.search.estimate import Estimate, Slope, View
 from medadv.attacks.search.sparse_ascent import SparseAscent
 from medadv.models.features import Features
@@ -81,9 +81,10 @@ class _Sight:
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """Images [M, C, *S] that were shown to the victim, what it said, and a way to ask it about others."""
+    """Images [M, C, *S] that were shown to the victim, of what parameters, what it said, and a way to ask it more."""
 
     images: Tensor
+    parameters: Parameters
     logits: Tensor
     features: Features
     ask: Callable[[Tensor], Tensor]
@@ -193,9 +194,9 @@ class Climb:
         rows = None if len(place.rows) == len(self.images) else place.rows
         seen = first if rows is None else first.only(rows)
         ask = partial(self._ask, place, _as_it_is, self.victim)
-        value = self._value(place, seen.parameters, _Shown(seen.images, seen.logits, seen.features, ask))
+        value = self._value(place, _Shown(seen.images, seen.parameters, seen.logits, seen.features, ask))
         self.record.loss[place.rows] = value.detach()
-        gradients = self._gradients(place, value, None, first.parameters, rows)
+        gradients = self._gradients(place, value, None, first.leaves, rows)
         return _Sight(value.detach(), place.images, torch.zeros_like(place.rows, dtype=torch.bool), gradients)
 
     def _look(self, place: _Place, parameters: Parameters, with_gradient: bool) -> _Sight:
@@ -209,9 +210,8 @@ class Climb:
 
     def _look_at(self, place: _Place, parameters: Parameters, with_gradient: bool) -> _Sight:
         with torch.set_grad_enabled(with_gradient):
-            leaves = _leaves(parameters) if with_gradient else parameters
-            shown = self._show(place, leaves, _as_it_is, self.victim)
-            value = self._value(place, leaves, shown)
+            shown, leaves = self._show(place, parameters, _as_it_is, self.victim)
+            value = self._value(place, shown)
         changed, logits = shown.images.detach(), shown.logits.detach()
         wrong = self._fooled(place, logits)
         self.record.see(place.rows, place.step, changed, parameters, value, self.victim.task.predict(logits), wrong)
@@ -226,18 +226,19 @@ class Climb:
         return _joined([self._slope_at(place.only(rows), _only(parameters, rows), view, sample) for rows in packs])
 
     def _slope_at(self, place: _Place, parameters: Parameters, view: View, sample: int) -> Parameters:
-        leaves = _leaves(parameters)
         victim = self.victim.fresh(self.search.seed, place.restart, place.step, sample)
-        value = self._value(place, leaves, self._show(place, leaves, view, victim))
+        shown, leaves = self._show(place, parameters, view, victim)
+        value = self._value(place, shown)
         self.record.count_forwards(place.rows, 1)
         return self._gradients(place, value, None, leaves)
 
-    def _show(self, place: _Place, parameters: Parameters, view: View, victim: Victim) -> _Shown:
-        changed = self.perturbation.apply(place.images, parameters, victim.bounds)
+    def _show(self, place: _Place, parameters: Parameters, view: View, victim: Victim) -> tuple[_Shown, Parameters]:
+        """Show the changed images, and what gradients are taken to, where there is a graph."""
+        changed, parameters, leaves = changed_images(self.perturbation, place.images, parameters, victim.bounds)
         logits, features = victim.look(view(changed), layers_of(self.objective))
-        return _Shown(changed, logits, features, partial(self._ask, place, view, victim))
+        return _Shown(changed, parameters, logits, features, partial(self._ask, place, view, victim)), leaves
 
-    def _value(self, place: _Place, parameters: Parameters, shown: _Shown) -> Tensor:
+    def _value(self, place: _Place, shown: _Shown) -> Tensor:
         """The value that is raised, [M]."""
         situation = Situation(
             clean=place.images,
@@ -249,7 +250,7 @@ class Climb:
             features=shown.features,
         )
         value = value_at(self.objective, shown.logits, place.targets, situation)
-        value = value - self.perturbation.penalty(place.images, parameters)
+        value = value - self.perturbation.penalty(place.images, shown.parameters)
         self._refuse_not_finite("the objective", value, place)
         return value
 
@@ -326,10 +327,6 @@ def _ascent(search: Search, lengths: dict[str, float]) -> Ascent | AdaptiveAscen
 
 def _as_it_is(images: Tensor) -> Tensor:
     return images
-
-
-def _leaves(parameters: Parameters) -> Parameters:
-    return {name: values.detach().requires_grad_() for name, values in parameters.items()}
 
 
 def _joined(parts: list[Parameters]) -> Parameters:

@@ -156,7 +156,7 @@ def maximise(
     with torch.inference_mode(False), torch.enable_grad():
         images, targets = ordinary(images), ordinary(targets)
         first, known = (clean, clean.logits) if isinstance(clean, CleanPass) else (None, clean)
-        identity = perturbation.identity(images) if first is None else first.identity
+        identity = perturbation.identity(images) if first is None else first.parameters
         with torch.no_grad():
             logits = victim(images) if known is None else ordinary(known)
             loss = objective(logits, targets) - perturbation.penalty(images, identity)
