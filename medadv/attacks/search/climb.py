@@ -24,7 +24,7 @@ from medadv.models.features import Features
 from medadv.models.victim import Victim
 from medadv.objectives.objective import Objective, Situation, layers_of, value_at
 from medadv.perturbations import Parameters, Perturbation
-from medadv.perturbations.perturbation import Bounds
+from medadv.perturbations.perturbation import Bounds, image_gradient_of
 
 if TYPE_CHECKING:
     from medadv.attacks.search.search import Search
@@ -250,7 +250,8 @@ class Climb:
             features=shown.features,
         )
         value = value_at(self.objective, shown.logits, place.targets, situation)
-        value = value - self.perturbation.penalty(place.images, shown.parameters)
+        if image_gradient_of(self.perturbation) is None:  # else there is no penalty
+            value = value - self.perturbation.penalty(place.images, shown.parameters)
         self._refuse_not_finite("the objective", value, place)
         return value
 
