@@ -267,3 +267,32 @@ class PolynomialBiasField:
         for n in range(degree, 0, -1):
             b1, b2 = rows[n] + (2 * n + 1) / (n + 1) * at[0] * b1 - (n + 1) / (n + 2) * b2, b1
         return rows[0] + at[0] * b1 - 0.5 * b2
+
+
+def add_noise(image: Tensor, noise: Tensor, low: float, high: float) -> Tensor:
+    """image + noise, rounded towards the image and clipped: the error of the sum is that of TwoSum."""
+    total = image + noise
+    back = total - image
+    error = (image - (total - back)) + (noise - back)
+    beyond = error.sign() * (image - total).sign() > 0
+    return torch.where(beyond, torch.nextafter(total, image), total).clamp(low, high)
+
+
+def project_noise(image: Tensor, noise: Tensor, low: float, high: float, radius: float, norm: str) -> Tensor:
+    """Noise inside the bounds and a ball; its length is summed in float64."""
+    clipped = noise.clamp(low - image, high - image)
+    if norm == "linf":
+        return clipped.clamp(-radius, radius)
+    shrink = (radius / row_lengths(clipped, norm)).clamp(max=1).float()
+    return clipped * shrink.reshape(-1, *[1] * (image.ndim - 1))
+
+
+def row_lengths(values: Tensor, norm: str) -> Tensor:
+    """The length of every row in float64."""
+    order = {"linf": torch.inf, "l1": 1, "l2": 2}[norm]
+    return torch.linalg.vector_norm(values.flatten(1), order, dim=1, dtype=torch.float64)
+
+
+def unit_rows(values: Tensor, norm: str) -> Tensor:
+    """Rows of length 1."""
+    return values * row_lengths(values, norm).reciprocal().float().reshape(-1, *[1] * (values.ndim - 1))

@@ -102,6 +102,15 @@ struct Backend {
     run_blocks(threads, kernel, count);
   }
 
+  // Writes the clipped noise of rows, and the Euclidean length of each.
+  template <typename S>
+  static void clipped_rows(const Scope& threads, int64_t rows, int64_t entries, const ClippedNoise<S>& voxel,
+                           double* lengths) {
+    ClippedRows<S> kernel(RowPieces(rows, entries), voxel);
+    run_blocks(threads, kernel, rows * entries);
+    kernel.gather(lengths);
+  }
+
   template <RowNorm kNorm, typename S>
   static void row_lengths(const Scope& threads, int64_t rows, int64_t entries, const S* x, const S* origin,
                           double* lengths) {

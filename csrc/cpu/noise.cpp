@@ -4,7 +4,7 @@ namespace medadv::cpu {
 namespace {
 
 template <typename Voxel>
-MEDADV_SIMD void run_voxels(const Voxel voxel, int64_t begin, int64_t end) {
+MEDADV_SIMD void call_for_each(const Voxel voxel, int64_t begin, int64_t end) {
   MEDADV_INDEPENDENT
   for (int64_t i = begin; i < end; ++i) voxel(i);
 }
@@ -13,12 +13,27 @@ MEDADV_SIMD void run_voxels(const Voxel voxel, int64_t begin, int64_t end) {
 
 template <typename Voxel>
 void NoiseKernel<Voxel>::run(int64_t first, int64_t last) const {
-  run_voxels(voxel_, first * kNoiseVoxels, std::min(last * kNoiseVoxels, count_));
+  run_voxels(first * kNoiseVoxels, std::min(last * kNoiseVoxels, count_));
+}
+
+template <typename Voxel>
+void NoiseKernel<Voxel>::run_voxels(int64_t begin, int64_t end) const {
+  call_for_each(voxel_, begin, end);
+}
+
+template <typename S>
+void ClippedRows<S>::run(int64_t first, int64_t last) {
+  for (int64_t block = first; block < last; ++block) {
+    pieces_.with_block(block, [&](int64_t, int64_t begin, int64_t count) { noise_.run_voxels(begin, begin + count); });
+    lengths_.run(block, block + 1);
+  }
 }
 
 template class NoiseKernel<NoisyImage<float>>;
 template class NoiseKernel<NoisyImage<double>>;
 template class NoiseKernel<ClippedNoise<float>>;
 template class NoiseKernel<ClippedNoise<double>>;
+template class ClippedRows<float>;
+template class ClippedRows<double>;
 
 }  // namespace medadv::cpu

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/noise.h"
+#include "cpu/row_length.h"
 
 namespace medadv::cpu {
 
@@ -16,10 +17,28 @@ class NoiseKernel {
 
   int64_t blocks() const { return (count_ + kNoiseVoxels - 1) / kNoiseVoxels; }
   void run(int64_t first, int64_t last) const;
+  void run_voxels(int64_t begin, int64_t end) const;
 
  private:
   int64_t count_;
   Voxel voxel_;
+};
+
+// Clipped noise and the length of every row of it, which is summed while it is in cache.
+template <typename S>
+class ClippedRows {
+ public:
+  ClippedRows(const RowPieces& pieces, const ClippedNoise<S>& voxel)
+      : pieces_(pieces), noise_(pieces.rows * pieces.entries, voxel), lengths_(pieces, voxel.out, nullptr) {}
+
+  int64_t blocks() const { return pieces_.blocks(); }
+  void run(int64_t first, int64_t last);
+  void gather(double* lengths) const { lengths_.gather(lengths); }
+
+ private:
+  RowPieces pieces_;
+  NoiseKernel<ClippedNoise<S>> noise_;
+  RowLengths<S, RowNorm::l2> lengths_;
 };
 
 }  // namespace medadv::cpu

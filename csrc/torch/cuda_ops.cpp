@@ -146,6 +146,13 @@ struct Cuda {
     STD_CUDA_CHECK(cuda::noise(count, voxel, scope.stream));
   }
 
+  template <typename S>
+  static void clipped_rows(const Scope& scope, int64_t rows, int64_t entries, const ClippedNoise<S>& voxel,
+                           double* lengths) {
+    noise(scope, rows * entries, voxel);
+    row_lengths<RowNorm::l2, S>(scope, rows, entries, voxel.out, nullptr, lengths);
+  }
+
   template <RowNorm kNorm, typename S>
   static void row_lengths(const Scope& scope, int64_t rows, int64_t entries, const S* x, const S* origin,
                           double* lengths) {

@@ -54,16 +54,14 @@ Tensor project_noise(const Tensor& image, const Tensor& noise, double low, doubl
   const Tensor x = torch::stable::contiguous(image), d = torch::stable::contiguous(noise);
   Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
-  const bool box = norm == int64_t(RowNorm::linf);
   dispatch_exact(op, x.scalar_type(), [&]<typename S>() {
     S* to = out.mutable_data_ptr<S>();
-    Backend::noise(scope, x.numel(),
-                   ClippedNoise<S>{x.const_data_ptr<S>(), d.const_data_ptr<S>(), S(low), S(high),
-                                   box ? S(radius) : std::numeric_limits<S>::infinity(), to});
-    if (box) return;
+    ClippedNoise<S> voxel{x.const_data_ptr<S>(), d.const_data_ptr<S>(), S(low), S(high), S(radius), to};
+    if (norm == int64_t(RowNorm::linf)) return Backend::noise(scope, x.numel(), voxel);
+    voxel.radius = std::numeric_limits<S>::infinity();
     Tensor lengths = torch::stable::new_empty(x, {rows.count}, ScalarType::Double);
     double* of = lengths.mutable_data_ptr<double>();
-    write_row_lengths<Backend, S>(scope, RowNorm::l2, rows, to, nullptr, of);
+    Backend::clipped_rows(scope, rows.count, rows.entries, voxel, of);
     Backend::template scaled_rows<S>(scope, rows.count, rows.entries, of, IntoBall{radius, radius * kWithin<S>}, to, to);
   });
   return out;
