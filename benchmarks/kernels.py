@@ -20,6 +20,7 @@ LIBRARY = Path(medadv.__file__).parent / "lib/libmedadv_cuda.so"
 ENUMERATORS = {
     "DenseEnergy": ("membrane", "total_variation", "bending"),
     "Interpolation": ("nearest", "linear", "cubic"),
+    "RowNorm": ("linf", "l1", "l2"),
 }
 STORAGE = r"(double|float|__half|__nv_bfloat16|(signed |unsigned )?(char|short|int|long))"
 HEAD = """# CUDA kernels

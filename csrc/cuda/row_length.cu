@@ -10,6 +10,7 @@ namespace medadv::cuda {
 namespace {
 
 constexpr int kRowThreads = 256;
+constexpr int kRowBlocks = 4;  // per multiprocessor
 
 unsigned axis(int64_t n) { return unsigned(n < 65535 ? n : 65535); }
 
@@ -39,7 +40,7 @@ __device__ void join_to_first(const Team& team, typename Part::Type (&part)[Team
 
 // parts: [row, piece].
 template <typename Part, typename S>
-__global__ void __launch_bounds__(kRowThreads)
+__global__ void __launch_bounds__(kRowThreads, kRowBlocks)
     row_parts_kernel(int64_t rows, int64_t entries, int64_t pieces, const S* x, const S* origin,
                      typename Part::Type* parts) {
   __shared__ typename Part::Type part[kRowThreads];
@@ -62,7 +63,7 @@ __global__ void __launch_bounds__(kRowThreads)
 }
 
 template <typename Part>
-__global__ void __launch_bounds__(kRowThreads)
+__global__ void __launch_bounds__(kRowThreads, kRowBlocks)
     row_lengths_kernel(int64_t rows, int64_t pieces, const typename Part::Type* parts, double* lengths) {
   __shared__ typename Part::Type part[kRowThreads];
   const CudaTeam<kRowThreads> team;
@@ -80,7 +81,7 @@ __global__ void __launch_bounds__(kRowThreads)
 }
 
 template <typename S, typename Factor>
-__global__ void __launch_bounds__(kRowThreads)
+__global__ void __launch_bounds__(kRowThreads, kRowBlocks)
     scaled_rows_kernel(int64_t rows, int64_t entries, const double* lengths, Factor factor, const S* x, S* out) {
   const int64_t stride = int64_t(gridDim.x) * kRowThreads;
   for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) {

@@ -31,6 +31,10 @@ MAX_REGISTERS = {
     "flow_gather_kernel": 255,
     "gather_term_kernel": 128,
     "sum_kernel": 64,
+    "noise_kernel": 64,
+    "row_parts_kernel": 64,
+    "row_lengths_kernel": 64,
+    "scaled_rows_kernel": 64,
 }
 
 
