@@ -59,7 +59,8 @@ def clean_pass(
     if victim.batch_size is not None and len(images) > victim.batch_size:
         return None
     with torch.inference_mode(False), torch.enable_grad():
-        images = images.detach()
+        # What was made in inference mode cannot be saved for a backward pass.
+        images = images.clone() if images.is_inference() else images.detach()
         identity = perturbation.identity(images)
         parameters = {name: values.detach().requires_grad_() for name, values in identity.items()}
         changed = perturbation.apply(images, parameters, victim.bounds)

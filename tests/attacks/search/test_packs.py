@@ -4,11 +4,18 @@ from torch import nn
 
 from medadv.attacks import (
     APGD,
+    DDN,
+    FAB,
     FGSM,
+    FMN,
     PGD,
     VMIFGSM,
+    ADef,
     AffineAttack,
+    CarliniWagner,
     ChainAttack,
+    DeepFool,
+    Ensemble,
     Gradient,
     HopSkipJump,
     RandomNoise,
@@ -17,7 +24,7 @@ from medadv.attacks import (
 )
 from medadv.detectors import GaussianDetector, GuardedVictim
 from medadv.models import RandomisedVictim
-from medadv.objectives import Targeted, Undetected
+from medadv.objectives import CrossEntropy, Targeted, Undetected
 
 UNIT = (0.0, 1.0)
 FIELDS = ("images", "status", "predictions", "loss", "distance", "forwards", "backwards", "step")
@@ -34,7 +41,17 @@ ATTACKS = {
     "chain": ChainAttack(steps=2),
     "square": Square(0.03, queries=20),
     "noise": RandomNoise(0.1, draws=4),
-    "decisions": HopSkipJump(steps=1, probes=4),
+    "decisions": HopSkipJump(steps=2, probes=20),
+    "deepfool": DeepFool(steps=5),
+    "fab": FAB("l1", steps=3),
+    "fab-t": FAB("linf", targeted=True, steps=2, restarts=2),
+    "ddn": DDN(steps=6),
+    "ddn, cross-entropy": DDN(steps=6, objective=CrossEntropy()),
+    "fmn": FMN("l1", steps=6),
+    "fmn l0": FMN("l0", steps=6),
+    "carlini-wagner": CarliniWagner(weight=1.0, searches=3, steps=12),
+    "adef": ADef(steps=5),
+    "ensemble": Ensemble((PGD(0.01, steps=3), FAB("linf", targeted=True, steps=3), Square(0.01, queries=10))),
 }
 
 
