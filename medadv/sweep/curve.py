@@ -19,7 +19,6 @@ from medadv.attacks import (
     MinimumNormAttack,
     RandomNoise,
     Result,
-    Square,
     transferred,
 )
 from medadv.attacks.falling_curve import falling_curve
