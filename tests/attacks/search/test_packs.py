@@ -111,6 +111,22 @@ def test_survivors_are_packed_anew(lab):
     assert together < len(victim.module.counts)
 
 
+@pytest.mark.parametrize("name", ["deepfool", "carlini-wagner", "adef", "ensemble"])
+def test_what_is_left_is_packed_anew_where_the_smallest_change_is_looked_for_and_in_ensembles(lab, name):
+    victim, x, y = watched(lab, 64)
+    few = victim.in_batches_of(8)
+    logits = few.clean_logits(x, y)
+    calls = []
+    for parts in ([torch.arange(64)], torch.arange(64).split(8)):
+        victim.module.counts.clear()
+        results = [ATTACKS[name].run(few, x[rows], y[rows], rows, logits[rows]) for rows in parts]
+        calls.append(len(victim.module.counts))
+        # Every image that is counted is shown.
+        assert sum(victim.module.counts) == sum(int(result.forwards.sum()) for result in results)
+    together, apart = calls
+    assert together < apart
+
+
 def test_random_numbers_and_detectors_are_the_same_in_packs(lab):
     victim, x, y = watched(lab)
     noisy = RandomisedVictim(nn.Sequential(nn.Dropout(0.1), victim.module).eval(), draws=3)
