@@ -11,7 +11,7 @@ from support import distances
 from torch import nn
 
 from medadv.attacks import DDN, FAB, FMN, ADef, CarliniWagner, DeepFool, HopSkipJump, MinimumNormAttack, Status
-from medadv.models import Victim
+from medadv.models import RandomisedVictim, Victim
 from medadv.objectives import CrossEntropy, Margin
 
 UNIT, CT = (0.0, 1.0), (-1024.0, 3071.0)
@@ -198,6 +198,19 @@ def test_the_pass_that_checks_gives_the_first_gradients_too(lab, name):
     for parameter, values in apart.parameters.items():
         assert torch.equal(shared.parameters[parameter], values)
     assert torch.equal(apart.forwards - shared.forwards, victim.correct(victim(x), y).long())
+
+
+def test_the_pass_that_checks_is_that_of_the_draws_by_which_a_victim_is_judged(lab):
+    curved = lab.curved_victim()
+    noisy = RandomisedVictim(nn.Sequential(nn.Dropout(0.1), curved.module).eval(), draws=3)
+    noisy.module[0].train()
+    x = lab.images_in(UNIT, (20, 1, 8, 8))
+    y = lab.answers(noisy, x)
+    shared = DDN(steps=6)(noisy, x, y)
+    apart = DDN(steps=6).run(noisy, x, y, None, noisy.clean_logits(x, y), clean_forwards=1)
+    assert torch.equal(shared.images, apart.images)
+    assert torch.equal(shared.forwards, apart.forwards - 3)
+    assert bool(shared.success.any())
 
 
 def test_the_pass_that_checks_is_not_kept_where_the_victim_is_shown_fewer_images(lab):

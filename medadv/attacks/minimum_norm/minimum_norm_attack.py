@@ -62,7 +62,10 @@ class MinimumNormAttack(BaseAttack):
 
     @abstractmethod
     def _chase(self, hunt: Hunt) -> None:
-        """Show images to the victim until the steps are used up; there is at least one row to attack."""
+        """Show images to the victim until the steps are used up; there is at least one row to attack.
+
+        Gradients are taken of no more images at a time than the victim is shown at once, see `Hunt.packs`.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
