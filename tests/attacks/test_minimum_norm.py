@@ -202,12 +202,13 @@ def test_the_pass_that_checks_gives_the_first_gradients_too(lab, name):
 
 def test_the_pass_that_checks_is_that_of_the_draws_by_which_a_victim_is_judged(lab):
     curved = lab.curved_victim()
-    noisy = RandomisedVictim(nn.Sequential(nn.Dropout(0.1), curved.module).eval(), draws=3)
+    net = nn.Sequential(nn.Dropout(0.1), curved.module).eval()
+    noisy = RandomisedVictim(net, draws=3, mean=curved.mean, std=curved.std)
     noisy.module[0].train()
     x = lab.images_in(UNIT, (20, 1, 8, 8))
     y = lab.answers(noisy, x)
-    shared = DDN(steps=6)(noisy, x, y)
-    apart = DDN(steps=6).run(noisy, x, y, None, noisy.clean_logits(x, y), clean_forwards=1)
+    shared = DDN(steps=20)(noisy, x, y)
+    apart = DDN(steps=20).run(noisy, x, y, None, noisy.clean_logits(x, y), clean_forwards=1)
     assert torch.equal(shared.images, apart.images)
     assert torch.equal(shared.forwards, apart.forwards - 3)
     assert bool(shared.success.any())
