@@ -81,7 +81,7 @@ class Case:
 
 def ours(case: Case) -> Attack:
     """The attack of medadv."""
-    attack = _attack(case)
+    attack = attack_of(case)
 
     def run(network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
         # Random numbers belong to an example: other numbers of the examples do what another seed does.
@@ -91,7 +91,8 @@ def ours(case: Case) -> Attack:
     return run
 
 
-def _attack(case: Case) -> BaseAttack:
+def attack_of(case: Case) -> BaseAttack:
+    """The attack of medadv, as it is."""
     eps, norm, steps = case.eps or 0.0, case.norm, case.steps
     goals = min(case.classes, 10) - 1
     if case.kind in TRANSFER:

@@ -17,14 +17,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from benchmarks.attack_cases import Case, attack_of
 from benchmarks.attack_networks import NETWORKS, Trained
 from benchmarks.compare import ATTACK_PEERS, ROOT, circumstances
-from medadv.attacks import APGD, PGD, Attack, Square
+from medadv.attacks import APGD, PGD, BaseAttack, DeepFool, Square
 from medadv.models import Victim
 
 COMPARED_ON = ("digits 32", "digits 32, undefended")
 BATCHES = (8, 64)
 ROUNDS = 3
+AUTO_ATTACK_STEPS = 10
 
 
 class Calls(nn.Module):
@@ -49,20 +51,27 @@ def main() -> None:
     rows = []
     for network in COMPARED_ON:
         trained = NETWORKS[network](arguments.images)
-        for attack in attacks(trained):
-            rows += [{"network": network, "attack": attack.name, **compared(attack, trained, size)} for size in BATCHES]
+        for name, attack in attacks(trained).items():
+            rows += [{"network": network, "attack": name, **compared(attack, trained, size)} for size in BATCHES]
     print(table(rows))
     if arguments.name:
         facts = circumstances(ATTACK_PEERS)
         (ROOT / "results" / f"{arguments.name}.json").write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
 
 
-def attacks(trained: Trained) -> list[Attack | Square]:
+def attacks(trained: Trained) -> dict[str, BaseAttack]:
+    """By name: within a budget, AutoAttack with fewer steps, and one that looks for the smallest change."""
     eps = trained.eps["linf"]
-    return [PGD(eps, steps=20), APGD(eps, steps=50), Square(eps, queries=100)]
+    return {
+        "pgd": PGD(eps, steps=20),
+        "apgd": APGD(eps, steps=50),
+        "square": Square(eps, queries=100),
+        "autoattack": attack_of(Case("autoattack", "linf", AUTO_ATTACK_STEPS, eps, trained.classes)),
+        "deepfool": DeepFool("l2"),
+    }
 
 
-def compared(attack: Attack | Square, trained: Trained, size: int) -> dict:
+def compared(attack: BaseAttack, trained: Trained, size: int) -> dict:
     """Seconds and calls either way, and how many images ended otherwise."""
     calls = Calls(trained.network).eval()
     victim, images, targets = Victim(calls), trained.images, trained.targets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -75,13 +76,21 @@ class ADef(MinimumNormGradientAttack):
         others = rivals(hunt.logits[rows], hunt.targets[rows], self.classes - 1)
         flow = ANY_FLOW.identity(hunt.images[rows])["flow"]
         for step in range(self.steps):
-            flow = flow + self._move(Boundary.at(hunt, rows, step, (1 + self.overshoot) * flow, others))
-            # Backward passes are many: those of images that are done cost more than to show the others once more.
-            with torch.no_grad():
-                going = ~hunt.look(rows, step + 1, (1 + self.overshoot) * flow).adversarial
+            flow, going = hunt.in_packs(partial(self._step, hunt, step), rows, flow, others)
             rows, others, flow = rows[going], others[going], flow[going]
             if len(rows) == 0:
                 return
+
+    def _step(self, hunt: Hunt, step: int, rows: Tensor, flow: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """The next flows, and which images go on."""
+        longer = 1 + self.overshoot
+        boundary = (
+            Boundary.at(hunt, rows, step, longer * flow, others) if step else Boundary.at_clean(hunt, rows, others)
+        )
+        flow = flow + self._move(boundary)
+        # Backward passes are many: those of images that are done cost more than to show the others once more.
+        with torch.no_grad():
+            return flow, ~hunt.look(rows, step + 1, longer * flow).adversarial
 
     def _move(self, boundary: Boundary) -> Tensor:
         """The smooth flow [M, D, *S] to the class that needs the smallest displacement."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.gradients import slope
 from medadv.attacks.minimum_norm.boundary import CLASSES, first_guess, margin_and_shares
 from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.length import length, per_row
@@ -82,9 +82,10 @@ class CarliniWagner(MinimumNormGradientAttack):
 
     def _chase(self, hunt: Hunt) -> None:
         rows = hunt.rows
-        guess, _ = first_guess(hunt, CLASSES)
-        with torch.no_grad():
-            hunt.look(rows, 1, guess)
+        for pack in hunt.packs(rows):
+            guess, _ = first_guess(hunt, pack, CLASSES)
+            with torch.no_grad():
+                hunt.look(pack, 1, guess)
         weight = torch.full_like(hunt.needed[rows], self.weight, dtype=torch.float64)
         smallest, largest = torch.zeros_like(weight), torch.full_like(weight, torch.inf)
         for search in range(self.searches):
@@ -104,24 +105,19 @@ class CarliniWagner(MinimumNormGradientAttack):
         for step in range(self.steps):
             tangent = descent.values.tanh()
             noise = (tangent - start).mul_(scale / 2)
-            sight = hunt.look(rows, search * self.steps + step, noise)
-            found[places] |= sight.adversarial
-            margin, shares = margin_and_shares(sight.logits.detach(), hunt.examples(rows).targets)
-            lacking = hunt.needed[rows] - margin
-            shares *= -per_row(weights[places] * (lacking > 0), shares)
             checked = step % max(self.steps // 10, 1) == 0
+            limit = _PATIENCE * before if checked else torch.full_like(before, torch.inf)
+            adversarial, loss, gradient = hunt.in_packs(
+                partial(self._slopes, hunt, search * self.steps + step), rows, noise, weights[places], limit
+            )
+            found[places] |= adversarial
             if checked:
-                loss = (length(noise, "l2") / scale).square_() + weights[places] * lacking.clamp_min_(0)
-                going = loss <= _PATIENCE * before
+                going = loss <= limit
                 if not bool(going.any()):
                     return found
                 rows, places, start, before = rows[going], places[going], start[going], loss[going]
-                tangent, noise = tangent[going], noise[going]
+                tangent, noise, gradient = tangent[going], noise[going], gradient[going]
                 descent.keep(going)
-                # Rows that are done weigh nothing.
-                shares *= per_row(going, shares)
-            gradient = slope(sight.logits, sight.shown, shares)
-            gradient = hunt.differentiated(rows, step, gradient[going] if checked else gradient)
             # With the slopes of the squared length, in units of the image range, and of the tangent.
             gradient = gradient.add_(noise, alpha=2 / scale**2).mul_(scale / 2).mul_(1 - tangent.square_())
             descent.move(gradient)
@@ -129,6 +125,20 @@ class CarliniWagner(MinimumNormGradientAttack):
             noise = (descent.values.tanh() - start).mul_(scale / 2)
             found[places] |= hunt.look(rows, (search + 1) * self.steps, noise).adversarial
         return found
+
+    def _slopes(
+        self, hunt: Hunt, step: int, rows: Tensor, noise: Tensor, weights: Tensor, limit: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Which images are adversarial, their loss, and the slopes of what their margin lacks times the weights.
+
+        No gradient is taken of images whose loss is above the limit, nor where the margin lacks nothing.
+        """
+        sight = hunt.look(rows, step, noise)
+        margin, shares = margin_and_shares(sight.logits.detach(), hunt.examples(rows).targets)
+        lacking = hunt.needed[rows] - margin
+        loss = (length(noise, "l2") / hunt.victim.scale).square_() + weights * lacking.clamp_min(0)
+        shares *= -per_row(weights * (lacking > 0) * (loss <= limit), shares)
+        return sight.adversarial, loss, hunt.gradient(rows, step, sight, sight.logits, shares)
 
 
 def next_weights(smallest: Tensor, largest: Tensor) -> Tensor:

@@ -65,16 +65,21 @@ class DDN(MinimumNormGradientAttack):
         return "l2"
 
     def _chase(self, hunt: Hunt) -> None:
-        rows, scale = hunt.rows, hunt.victim.scale
+        # No image leaves before the end.
+        for rows in hunt.packs(hunt.rows):
+            self._shrink(hunt, rows)
+
+    def _shrink(self, hunt: Hunt, rows: Tensor) -> None:
+        scale = hunt.victim.scale
         low, high = hunt.room(rows)
         longest = length(torch.maximum(high, -low), "l2")
-        noise, taken = first_guess(hunt, classes_for(self.steps))
+        noise, taken = first_guess(hunt, rows, classes_for(self.steps))
         steps = self.steps - taken
         radius = length(noise, "l2")
         radius = torch.where(radius > 0, radius, _FIRST_LENGTH * scale)
         for step in range(steps):
             sight = hunt.look(rows, step, noise)
-            gradient = unit(self._gradient(hunt, step, sight))
+            gradient = unit(self._gradient(hunt, rows, step, sight))
             radius *= torch.where(sight.adversarial, 1 - self.gamma, 1 + self.gamma)
             radius = torch.minimum(radius, longest)
             noise.add_(gradient, alpha=scale * cosine(_FIRST_STEP, _LAST_STEP, step, steps))
@@ -82,9 +87,9 @@ class DDN(MinimumNormGradientAttack):
         with torch.no_grad():
             hunt.look(rows, steps, noise)
 
-    def _gradient(self, hunt: Hunt, step: int, sight: Sight) -> Tensor:
-        targets = hunt.examples(hunt.rows).targets
+    def _gradient(self, hunt: Hunt, rows: Tensor, step: int, sight: Sight) -> Tensor:
+        targets = hunt.examples(rows).targets
         if self.objective == Margin():
             _, shares = margin_and_shares(sight.logits.detach(), targets)
-            return hunt.gradient(hunt.rows, step, sight, sight.logits, shares)
-        return hunt.gradient(hunt.rows, step, sight, self.objective(sight.logits, targets))
+            return hunt.gradient(rows, step, sight, sight.logits, shares)
+        return hunt.gradient(rows, step, sight, self.objective(sight.logits, targets))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -70,21 +71,29 @@ class DeepFool(MinimumNormGradientAttack):
         change = torch.zeros_like(hunt.examples(rows).images)
         direct = torch.zeros_like(hunt.images)
         for step in range(self.steps):
-            boundary = Boundary.at(hunt, rows, step, change, others)
-            before, change = change, self._next(hunt, rows, boundary, change)
-            # Backward passes are many: those of images that are done cost more than to show the others once more.
-            with torch.no_grad():
-                done = hunt.look(rows, step + 1, change).adversarial
-            if step + 1 == self.steps:
-                done = torch.ones_like(done)
+            change, done = hunt.in_packs(partial(self._step, hunt, step, direct), rows, change, others)
             if not bool(done.any()):
                 continue
-            direct[rows[done]] = self._direct(hunt, rows[done], boundary.of_rows(done).seen_from(-before[done]))
             rows, others, change = rows[~done], others[~done], change[~done]
             if len(rows) == 0:
                 break
         with torch.no_grad():
             hunt.look(hunt.rows, self.steps, direct[hunt.rows])
+
+    def _step(
+        self, hunt: Hunt, step: int, direct: Tensor, rows: Tensor, change: Tensor, others: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The next changes, and which images are done; what those end with is written to `direct`."""
+        boundary = Boundary.at(hunt, rows, step, change, others) if step else Boundary.at_clean(hunt, rows, others)
+        after = self._next(hunt, rows, boundary, change)
+        # Backward passes are many: those of images that are done cost more than to show the others once more.
+        with torch.no_grad():
+            done = hunt.look(rows, step + 1, after).adversarial
+        if step + 1 == self.steps:
+            done = torch.ones_like(done)
+        if bool(done.any()):
+            direct[rows[done]] = self._direct(hunt, rows[done], boundary.of_rows(done).seen_from(-change[done]))
+        return after, done
 
     def _next(self, hunt: Hunt, rows: Tensor, boundary: Boundary, change: Tensor) -> Tensor:
         low, high = hunt.room(rows)

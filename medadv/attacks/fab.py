@@ -74,14 +74,23 @@ class FAB(MinimumNormGradientAttack):
         return self.norm
 
     def _chase(self, hunt: Hunt) -> None:
-        others = rivals(hunt.logits[hunt.rows], hunt.targets[hunt.rows], self.classes - 1)
-        for restart in range(self.restarts):
-            for rival in others.split(1, dim=1) if self.targeted else [others]:
-                self._follow(hunt, self._start(hunt, restart), rival)
-        hunt.shorten(hunt.rows, self.steps, _FINAL_SEARCHES)
+        # No image leaves before the end.
+        for rows in hunt.packs(hunt.rows):
+            self._search(hunt, rows)
+            hunt.shorten(rows, self.steps, _FINAL_SEARCHES)
 
-    def _start(self, hunt: Hunt, restart: int) -> Tensor:
-        rows = hunt.rows
+    def _search(self, hunt: Hunt, rows: Tensor) -> None:
+        others = rivals(hunt.logits[rows], hunt.targets[rows], self.classes - 1)
+        # Searches that start at the clean image have their first boundary in common.
+        clean = Boundary.at_clean(hunt, rows, others)
+        goals = [slice(rival, rival + 1) for rival in range(others.shape[1])] if self.targeted else [slice(None)]
+        for restart in range(self.restarts):
+            for goal in goals:
+                noise = self._start(hunt, rows, restart)
+                first = clean.of_classes(goal) if restart == 0 else Boundary.at(hunt, rows, 0, noise, others[:, goal])
+                self._follow(hunt, rows, noise, first, others[:, goal])
+
+    def _start(self, hunt: Hunt, rows: Tensor, restart: int) -> Tensor:
         clean = hunt.images[rows]
         if restart == 0:
             return torch.zeros_like(clean)
@@ -90,10 +99,10 @@ class FAB(MinimumNormGradientAttack):
         wanted = torch.where(best.isinf(), _START[self.norm] * hunt.victim.scale, best)
         return hunt.clip(rows, direction * per_row(wanted / length(direction, self.norm), direction))
 
-    def _follow(self, hunt: Hunt, noise: Tensor, others: Tensor) -> None:
-        rows = hunt.rows
+    def _follow(self, hunt: Hunt, rows: Tensor, noise: Tensor, boundary: Boundary, others: Tensor) -> None:
         for step in range(self.steps):
-            boundary = Boundary.at(hunt, rows, step, noise, others)
+            if step > 0:
+                boundary = Boundary.at(hunt, rows, step, noise, others)
             noise = hunt.clip(rows, self._next(boundary, noise, *hunt.room(rows)))
             with torch.no_grad():
                 adversarial = hunt.look(rows, step + 1, noise).adversarial

@@ -66,10 +66,15 @@ class FMN(MinimumNormGradientAttack):
         return self.norm
 
     def _chase(self, hunt: Hunt) -> None:
-        rows, scale = hunt.rows, hunt.victim.scale
+        # No image leaves before the end.
+        for rows in hunt.packs(hunt.rows):
+            self._walk(hunt, rows)
+
+    def _walk(self, hunt: Hunt, rows: Tensor) -> None:
+        scale = hunt.victim.scale
         low, high = hunt.room(rows)
         longest = length(torch.maximum(high, -low), self.norm)
-        noise, taken = first_guess(hunt, classes_for(self.steps))
+        noise, taken = first_guess(hunt, rows, classes_for(self.steps))
         steps = self.steps - taken
         radius = torch.full_like(longest, torch.inf)
         if self.norm == "l0":
@@ -83,31 +88,31 @@ class FMN(MinimumNormGradientAttack):
             margin, shares = margin_and_shares(sight.logits.detach(), hunt.examples(rows).targets)
             gradient = hunt.gradient(rows, step, sight, sight.logits, shares)
             gamma = cosine(_FIRST_GAMMA, _LAST_GAMMA, step, steps)
-            radius = self._radius(hunt, gamma, radius, sight.adversarial, noise, margin - hunt.needed[rows], gradient)
+            best, lead = hunt.record.distance[rows], margin - hunt.needed[rows]
+            radius = self._radius(gamma, radius, best, sight.adversarial, noise, lead, gradient)
             radius = torch.minimum(radius, longest)
             noise.add_(unit(gradient), alpha=scale * cosine(_FIRST_STEP, _LAST_STEP, step, steps))
-            noise = self._inside(hunt, noise, radius)
+            noise = self._inside(hunt, rows, noise, radius)
         with torch.no_grad():
             hunt.look(rows, steps, noise)
 
-    def _inside(self, hunt: Hunt, noise: Tensor, radius: Tensor) -> Tensor:
+    def _inside(self, hunt: Hunt, rows: Tensor, noise: Tensor, radius: Tensor) -> Tensor:
         if self.norm == "l0":
             # The largest entries as they came, not as they are left by the bounds.
-            return hunt.clip(hunt.rows, to_ball(noise, radius, "l0"))
+            return hunt.clip(rows, to_ball(noise, radius, "l0"))
         # Clipped first: what a voxel at the bounds cannot use of the radius, the others can.
-        return to_ball(hunt.clip(hunt.rows, noise), radius, self.norm)
+        return to_ball(hunt.clip(rows, noise), radius, self.norm)
 
     def _radius(
         self,
-        hunt: Hunt,
         gamma: float,
         radius: Tensor,
+        best: Tensor,
         adversarial: Tensor,
         noise: Tensor,
         margin: Tensor,
         gradient: Tensor,
     ) -> Tensor:
-        best = hunt.record.distance[hunt.rows]
         if self.norm == "l0":
             fewer = torch.minimum(((1 - gamma) * radius).floor(), radius - 1).clamp_min(1)
             more = torch.maximum(((1 + gamma) * radius).floor(), radius + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -79,7 +80,7 @@ class HopSkipJump(MinimumNormAttack):
             noise = self._to_boundary(hunt, rows, 0, noise, "l2")
             reach = torch.full_like(length(noise, self.norm), _FIRST_PROBE * hunt.victim.scale)
             for step in range(1, self.steps + 1):
-                direction = self._direction(hunt, rows, step, noise, reach)
+                (direction,) = hunt.in_packs(partial(self._direction, hunt, step), rows, noise, reach)
                 noise = self._jump(hunt, rows, step, noise, direction)
                 distance = length(noise, self.norm)
                 noise = self._to_boundary(hunt, rows, step, noise, self.norm)
@@ -134,7 +135,7 @@ class HopSkipJump(MinimumNormAttack):
             nearest = torch.where(per_row(adversarial, noise) > 0, shorter, nearest)
         return nearest
 
-    def _direction(self, hunt: Hunt, rows: Tensor, step: int, noise: Tensor, reach: Tensor) -> Tensor:
+    def _direction(self, hunt: Hunt, step: int, rows: Tensor, noise: Tensor, reach: Tensor) -> tuple[Tensor]:
         """The direction in which more probes are adversarial, of length 1, or its signs."""
         shape = tuple(noise.shape[1:])
         total = min(int(self.probes * math.sqrt(step)), self.most_probes)
@@ -153,7 +154,7 @@ class HopSkipJump(MinimumNormAttack):
         # Where all answers are the same, their mean would leave nothing.
         baseline = torch.where(mean.abs() == 1, 0.0, mean)
         estimate = unit(weighted_sum - per_row(baseline, weighted_sum) * probes_sum)
-        return (estimate if self.norm == "l2" else estimate.sign()).float()
+        return ((estimate if self.norm == "l2" else estimate.sign()).float(),)
 
     def _probe(
         self, hunt: Hunt, rows: Tensor, step: int, noise: Tensor, reach: Tensor, probes: Tensor

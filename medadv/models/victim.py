@@ -139,8 +139,7 @@ class Victim:
         """The same victim, whose module is shown no more images at once.
 
         An attack may then work on many more images than that: as images leave, the others are packed anew, so that
-        batches stay full to the end. A search takes its gradients pack by pack (`medadv.attacks.Attack`); other attacks
-        that follow gradients take them of all their images at once.
+        batches stay full to the end. Gradients of them are taken pack by pack.
 
         Args:
             batch_size: at least 1.

@@ -19,7 +19,6 @@ from medadv.attacks import (
     MinimumNormAttack,
     RandomNoise,
     Result,
-    Square,
     transferred,
 )
 from medadv.attacks.falling_curve import falling_curve
@@ -134,7 +133,7 @@ class Curve:
     @property
     def packs_anew(self) -> bool:
         """Whether the attack works on more images than the model is shown at once; those that leave make room."""
-        return isinstance(self.attack, (Attack, RandomNoise, Square)) and self.surrogate is None
+        return self.surrogate is None
 
     @property
     def gradient_attacks(self) -> list[Attack]:

@@ -51,7 +51,7 @@ def test_the_first_step_is_that_of_the_paper(lab, bounds, shape, smoothing):
         share = (x[row].double().numpy() - low) / (high - low)
         flow = 1.2 * step_of_a_linear_model(towards, share, lacking, smoothing)
         expected = Flow(99.0).apply(x[row : row + 1], {"flow": torch.from_numpy(flow)[None].float()}, bounds)
-        shown = low + (high - low) * seen[2][row]
+        shown = low + (high - low) * seen[1][row]
         torch.testing.assert_close(shown, expected[0].to(shown.dtype), rtol=0, atol=2e-4 * (high - low))
 
 

@@ -105,5 +105,5 @@ def test_where_all_probes_agree_their_mean_is_the_direction():
     victim = Victim(Bright().eval())
     hunt = Hunt(victim, x, torch.zeros(2).long(), torch.arange(2), victim(x), torch.zeros(2), "l2")
     reach = torch.full((2,), 1e-3).double()
-    direction = HopSkipJump()._direction(hunt, hunt.rows, 1, torch.full_like(x, 0.5), reach)
+    (direction,) = HopSkipJump()._direction(hunt, 1, hunt.rows, torch.full_like(x, 0.5), reach)
     torch.testing.assert_close(direction.flatten(1).norm(dim=1), torch.ones(2))

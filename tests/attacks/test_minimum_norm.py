@@ -11,7 +11,7 @@ from support import distances
 from torch import nn
 
 from medadv.attacks import DDN, FAB, FMN, ADef, CarliniWagner, DeepFool, HopSkipJump, MinimumNormAttack, Status
-from medadv.models import Victim
+from medadv.models import RandomisedVictim, Victim
 from medadv.objectives import CrossEntropy, Margin
 
 UNIT, CT = (0.0, 1.0), (-1024.0, 3071.0)
@@ -184,6 +184,55 @@ def test_results_do_not_depend_on_batch_size_or_order(lab, name):
                 assert torch.equal(getattr(part, field), getattr(whole, field)[rows]), field
 
 
+@pytest.mark.parametrize("name", [name for name in SHORT if not name.startswith("hop")])
+def test_the_pass_that_checks_gives_the_first_gradients_too(lab, name):
+    attack, victim = SHORT[name], lab.curved_victim()
+    x = lab.images_in(UNIT, (40, 1, 8, 8))
+    y = lab.answers(victim, x)
+    y[::5] = (y[::5] + 1) % 3
+    shared = attack(victim, x, y)
+    apart = attack.run(victim, x, y, None, victim.clean_logits(x, y), clean_forwards=1)
+    assert bool(shared.success.any())
+    for field in ("images", "status", "predictions", "clean_predictions", "loss", "distance", "backwards", "step"):
+        assert torch.equal(getattr(shared, field), getattr(apart, field)), field
+    for parameter, values in apart.parameters.items():
+        assert torch.equal(shared.parameters[parameter], values)
+    assert torch.equal(apart.forwards - shared.forwards, victim.correct(victim(x), y).long())
+
+
+def test_the_pass_that_checks_is_that_of_the_draws_by_which_a_victim_is_judged(lab):
+    curved = lab.curved_victim()
+    net = nn.Sequential(nn.Dropout(0.1), curved.module).eval()
+    noisy = RandomisedVictim(net, draws=3, mean=curved.mean, std=curved.std)
+    noisy.module[0].train()
+    x = lab.images_in(UNIT, (20, 1, 8, 8))
+    y = lab.answers(noisy, x)
+    shared = DDN(steps=20)(noisy, x, y)
+    apart = DDN(steps=20).run(noisy, x, y, None, noisy.clean_logits(x, y), clean_forwards=1)
+    assert torch.equal(shared.images, apart.images)
+    assert torch.equal(shared.forwards, apart.forwards - 3)
+    assert bool(shared.success.any())
+
+
+def test_the_pass_that_checks_is_not_kept_where_the_victim_is_shown_fewer_images(lab):
+    victim = lab.curved_victim()
+    victim.module = counting = lab.Counting(victim.module).eval()
+    x = lab.images_in(UNIT, (20, 1, 8, 8))
+    y = lab.answers(victim, x)
+    one, other = (DDN(steps=6)(each, x, y) for each in (victim, victim.in_batches_of(7)))
+    assert torch.equal(one.images, other.images)
+    assert torch.equal(other.forwards, one.forwards + 1)
+    assert counting.shown == 20 + int((one.forwards + other.forwards).sum())
+
+
+def test_targeted_searches_have_the_boundary_at_the_clean_image_in_common(lab):
+    victim, x, y, _ = problem(lab, "ten classes", at_the_bounds=False)
+    result = FAB("l2", targeted=True, steps=4)(victim, x, y)
+    assert result.backwards.tolist() == [4 * 9] * len(x)
+    # The clean images; a look per step and class, a gradient before each but the first, and three final searches.
+    assert result.forwards.tolist() == [1 + 9 * (4 + 3) + 3] * len(x)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_returned_is_what_the_victim_says_of_the_image(lab, name):
     attack = ALL[name]
@@ -223,8 +272,8 @@ def test_the_first_guess_takes_a_step_per_rival_class(lab, attack):
     result = attack(victim, x, y)
     rival_count = min(9, max(attack.steps // 2, 1))
     assert set(result.backwards.tolist()) == {attack.steps}
-    # The clean images, the guess, a look per step, and one at the end; "l0" looks at what was guessed, too.
-    looks = 3 + attack.steps - rival_count + (attack == FMN("l0", steps=30))
+    # The clean images, from which the guess is made, a look per step, and one at the end; "l0" looks at the guess, too.
+    looks = 2 + attack.steps - rival_count + (attack == FMN("l0", steps=30))
     assert set(result.forwards.tolist()) == {looks}
 
 
@@ -243,7 +292,8 @@ def test_deepfool_takes_no_gradient_of_images_that_are_done(lab):
     assert result.success.all()
     assert len(result.step.unique()) > 1
     assert torch.equal(result.backwards, 2 * result.step)
-    assert torch.equal(result.forwards, 2 * result.step + 2)
+    # The clean images, a look after each step and a gradient before each later one, and one look at the end.
+    assert torch.equal(result.forwards, 2 * result.step + 1)
 
 
 def test_kappa_is_the_margin_that_is_asked_for(lab):

@@ -5,7 +5,21 @@ import pytest
 import torch
 from torch import nn
 
-from medadv.attacks import APGD, DDN, FGSM, PGD, AutoAttack, DeepFool, HopSkipJump, Square, transfer
+from medadv.attacks import (
+    APGD,
+    DDN,
+    FAB,
+    FGSM,
+    FMN,
+    PGD,
+    ADef,
+    AutoAttack,
+    CarliniWagner,
+    DeepFool,
+    HopSkipJump,
+    Square,
+    transfer,
+)
 from medadv.data import ImageSet
 from medadv.models import Victim
 from medadv.objectives import Margin
@@ -38,7 +52,7 @@ def test_a_search_is_the_attack_itself_and_budgets_are_what_it_says(job, tmp_pat
     store = evaluate(evaluation, tmp_path / "out")
     for curve in evaluation.curves:
         images, targets = torch.from_numpy(evaluation.data.images), evaluation.targets
-        result = curve.attack(evaluation.victim, images, targets)
+        result = curve.attack.run(evaluation.victim, images, targets, None, evaluation.logits, clean_forwards=1)
         names = {"search": ("status", "distance", "forwards", "backwards"), "attack": ("status",)}
         found = store.query(
             f"SELECT * FROM rows JOIN units USING (unit) WHERE attack = '{curve.label}' ORDER BY example", "search"
@@ -75,6 +89,64 @@ def test_batches_do_not_matter(job, tmp_path, batch_size):
     parts = evaluate(smallest(job), tmp_path / "parts", batch_size=batch_size).query(SQL, "attack")
     for name in ("status", "prediction", "forwards", "step"):
         assert whole[name].tolist() == parts[name].tolist(), name
+
+
+class Watched(nn.Module):
+    """Notes how many images it is shown at once."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+        self.counts = []
+
+    def forward(self, images):
+        self.counts.append(len(images))
+        return self.module(images)
+
+
+LONG = {
+    "deepfool": (DeepFool(steps=4), BUDGETS),
+    "fab": (FAB("l2", targeted=True, steps=4, restarts=2), BUDGETS),
+    "ddn": (DDN(steps=10), BUDGETS),
+    "fmn": (FMN("l2", steps=10), BUDGETS),
+    "carlini-wagner": (CarliniWagner(searches=2, steps=10), BUDGETS),
+    "hop-skip-jump": (HopSkipJump(steps=1, probes=5), BUDGETS),
+    "adef": (ADef(steps=3), BUDGETS),
+    "auto-attack": (AutoAttack(), (0.2, 0.3)),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_an_attack_is_given_eight_batches_and_can_be_stopped_after_each_that_the_model_is_shown(
+    job, tmp_path, monkeypatch, name
+):
+    monkeypatch.setattr("medadv.sweep.evaluate._SECONDS_OF_SILENCE", 0.0)
+    module = Watched(job.BrighterHalf())
+    attack, budgets = LONG[name]
+    evaluation = job.evaluation(module, curves=(Curve(attack, budgets),), shard_size=24)
+
+    def told_until(last):
+        told = []
+
+        def progress(now):
+            told.append((now, len(module.counts)))
+            if last(told):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(evaluation, tmp_path / str(len(module.counts)), batch_size=3, progress=progress)
+        return told
+
+    told = told_until(lambda told: told[-1][0].done > 0)
+    before, end = told[0][1], told[-1][1]
+    assert {now.doing.split(",")[-1] for now, _ in told[:-1]} == {" images 0 to 23"}
+    assert {now.done for now, _ in told[:-1]} == {0.0}
+    assert [batches for _, batches in told[:-1]] == list(range(before, end + 1))
+    assert max(module.counts[before:end]) == 3
+    assert end - before > 24 / 3
+    middle = (end - before) // 2
+    stopped = told_until(lambda told: len(told) > middle)
+    assert len(module.counts) - stopped[0][1] == middle
 
 
 def test_what_is_beyond_the_budget_stays_clean(job, tmp_path):

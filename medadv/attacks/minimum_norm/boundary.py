@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medadv.attacks.gradients import slope
-from medadv.attacks.minimum_norm.hunt import Hunt
+from medadv.attacks.minimum_norm.hunt import Hunt, Sight
 from medadv.attacks.minimum_norm.hyperplane import to_hyperplane
 from medadv.attacks.minimum_norm.length import dual_length, length, positive, unit
 
@@ -42,13 +41,29 @@ class Boundary:
         Returns:
             M rows.
         """
-        sight, targets = hunt.look(rows, step, change), hunt.examples(rows).targets
+        return cls._seen(hunt, rows, step, hunt.look(rows, step, change), others)
+
+    @classmethod
+    def at_clean(cls, hunt: Hunt, rows: Tensor, others: Tensor) -> Boundary:
+        """As `at` the clean images, without a pass forward where the hunt knows one, see `Hunt.look_at_clean`.
+
+        Args:
+            hunt, rows, others: as for `at`.
+
+        Returns:
+            M rows.
+        """
+        return cls._seen(hunt, rows, 0, hunt.look_at_clean(rows), others)
+
+    @classmethod
+    def _seen(cls, hunt: Hunt, rows: Tensor, step: int, sight: Sight, others: Tensor) -> Boundary:
+        targets = hunt.examples(rows).targets
         shares = _shares(sight.logits, targets, others)
         count = others.shape[1]
         # Faster on the CPU than one pass through `torch.vmap` (1.6x for a small residual network and 9 classes), and
         # possible for models with operations that cannot be batched.
         weight = torch.stack(
-            [slope(sight.logits, sight.shown, shares[:, rival], rival < count - 1) for rival in range(count)], dim=1
+            [sight.slope(sight.logits, shares[:, rival], rival < count - 1) for rival in range(count)], dim=1
         )
         hunt.differentiated(rows, step, weight, times=count)
         gaps = leads(sight.logits.detach(), targets).gather(1, others)
@@ -64,6 +79,17 @@ class Boundary:
             With fewer rows.
         """
         return Boundary(self.weight[rows], self.rise[rows])
+
+    def of_classes(self, which: slice) -> Boundary:
+        """That of some rival classes.
+
+        Args:
+            which: of the R.
+
+        Returns:
+            With fewer of them.
+        """
+        return Boundary(self.weight[:, which], self.rise[:, which])
 
     def of_class(self, number: Tensor) -> Boundary:
         """One hyperplane per image.
@@ -193,21 +219,21 @@ def _shares(logits: Tensor, targets: Tensor, others: Tensor) -> Tensor:
     return shares.scatter_(2, others.unsqueeze(2), 1.0).scatter_(2, right, -1.0)
 
 
-def first_guess(hunt: Hunt, classes: int) -> tuple[Tensor, int]:
+def first_guess(hunt: Hunt, rows: Tensor, classes: int) -> tuple[Tensor, int]:
     """The change that DeepFool makes in its first step: just across the nearest boundary, seen from the clean image.
 
     An attack that follows the margin alone goes for the class with the highest logit, which need not be the nearest.
 
     Args:
         hunt: what is hunted; one forward pass and one backward pass per rival class are counted.
+        rows: [M] int64, the examples, no more than the victim is shown at once.
         classes: how many of the most likely classes are considered, the right one included.
 
     Returns:
-        [M, C, *S] for the rows of the hunt, zeros where there is no gradient; and how many rival classes there were.
+        [M, C, *S], zeros where there is no gradient; and how many rival classes there were.
     """
-    rows = hunt.rows
     others = rivals(hunt.logits[rows], hunt.targets[rows], classes - 1)
-    boundary = Boundary.at(hunt, rows, 0, torch.zeros_like(hunt.examples(rows).images), others)
+    boundary = Boundary.at_clean(hunt, rows, others)
     move, _ = boundary.nearest_move(*hunt.room(rows), hunt.norm)
     return hunt.clip(rows, move.mul_(1 + OVERSHOOT)), others.shape[1]
 

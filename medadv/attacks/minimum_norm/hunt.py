@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from medadv.attacks.minimum_norm.length import length
 from medadv.attacks.minimum_norm.nearest import Nearest
 from medadv.attacks.questions import Examples, Questions
 from medadv.attacks.result import Result
+from medadv.attacks.search.clean_pass import CleanPass
 from medadv.models.victim import Victim
 from medadv.objectives import Margin
 from medadv.perturbations import Flow, Parameters
@@ -37,11 +39,29 @@ class Sight:
             to the images are those to the noise.
         logits: [M, K]; differentiable in `shown` where gradients are on.
         adversarial: bool [M].
+        places: [M] int64, where the images are among those that were shown, if others were shown with them.
     """
 
     shown: Tensor
     logits: Tensor
     adversarial: Tensor
+    places: Tensor | None = None
+
+    def slope(self, values: Tensor, weights: Tensor | None = None, retain_graph: bool = False) -> Tensor:
+        """The gradient of one value per image.
+
+        Args:
+            values: [M], computed from the logits; or with weights the logits, [M, K].
+            weights: of the shape of `values`: what is differentiated is their weighted sum over each row.
+            retain_graph: whether another gradient will be taken.
+
+        Returns:
+            [M, *image]; zeros without a pass where all weights are 0.
+        """
+        if weights is not None and not bool(weights.any()):
+            return self.shown.new_zeros(len(self.logits), *self.shown.shape[1:])
+        found = slope(values, self.shown, weights, retain_graph)
+        return found if self.places is None else found[self.places]
 
 
 class Hunt(Questions):
@@ -54,7 +74,7 @@ class Hunt(Questions):
         images: [N, C, *S] float32.
         targets: [N] int64.
         ids: [N] int64, numbers of the examples.
-        clean_logits: [N, K] of `images`.
+        clean: the victim's answer to `images`: its logits [N, K], or the pass that the first look goes on from.
         needed: [N], the margin to be reached, at least 0; 0: the victim's answer alone decides.
         norm: in which distances are measured: "linf", "l2", "l1" or "l0" of noise, or the "displacement" of a flow.
 
@@ -70,7 +90,7 @@ class Hunt(Questions):
         images: Tensor,
         targets: Tensor,
         ids: Tensor,
-        clean_logits: Tensor,
+        clean: CleanPass | Tensor,
         needed: Tensor,
         norm: str,
     ) -> None:
@@ -78,7 +98,57 @@ class Hunt(Questions):
         self._least = torch.where(needed == 0, -torch.inf, needed)
         self.norm = norm
         perturbation = ANY_FLOW if norm == DISPLACEMENT else ANY_IMAGE
-        super().__init__(perturbation, victim, images, targets, ids, clean_logits)
+        self._first = clean if isinstance(clean, CleanPass) else None
+        logits = clean.logits if isinstance(clean, CleanPass) else clean
+        super().__init__(perturbation, victim, images, targets, ids, logits)
+
+    def packs(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Rows, as many at a time as the victim is shown at once.
+
+        Args:
+            rows: [M] int64, at least one.
+
+        Returns:
+            Its parts.
+        """
+        parts: tuple[Tensor, ...] = rows.split(self.victim.batch_size or len(rows))
+        return parts
+
+    def in_packs(self, make: Callable[..., tuple[Tensor, ...]], rows: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
+        """Do something with as many images at a time as the victim is shown at once.
+
+        Gradients of more images might not fit. Images that leave between two calls make room: packs stay full.
+
+        Args:
+            make: from the rows of a pack and its part of the values to tensors of as many rows.
+            rows: [M] int64, at least one.
+            values: each [M, ...].
+
+        Returns:
+            What was made, each tensor of M rows.
+        """
+        packs = self.packs(rows)
+        if len(packs) == 1:
+            return make(rows, *values)
+        parts = zip(packs, *(each.split(len(packs[0])) for each in values), strict=True)
+        return tuple(torch.cat(found) for found in zip(*(make(*part) for part in parts), strict=True))
+
+    def look_at_clean(self, rows: Tensor) -> Sight:
+        """Show the clean images, with gradients; in the pass that told whether the victim is right, where it is known.
+
+        Args:
+            rows: [M] int64, the examples, in ascending order, each once.
+
+        Returns:
+            What the victim says.
+        """
+        if self._first is None:
+            (identity,) = self.perturbation.identity(self.examples(rows).images).values()
+            return self.look(rows, 0, identity)
+        # Once: its graph is freed with the last gradient.
+        first, self._first = self._first, None
+        (leaf,) = first.parameters.values()
+        return Sight(leaf, first.logits[rows], torch.zeros_like(rows, dtype=torch.bool), rows)
 
     def look(self, rows: Tensor, step: int, change: Tensor) -> Sight:
         """Show images to the victim and write down what it says.
@@ -121,28 +191,28 @@ class Hunt(Questions):
         return ~self.victim.correct(logits, self.targets[many]).reshape(-1, count)
 
     def gradient(self, rows: Tensor, step: int, sight: Sight, values: Tensor, weights: Tensor | None = None) -> Tensor:
-        """The gradient of one value per image.
+        """The gradient of one value per image, counted where it is not that of nothing: where a weight is not 0.
 
         Args:
             rows: [M] int64, the examples.
             step: steps made so far.
             sight: of these rows.
-            values: [M], computed from the logits of the sight; or with weights those logits, [M, K].
-            weights: of the shape of `values`: what is differentiated is their weighted sum over each row.
+            values, weights: see `Sight.slope`.
 
         Returns:
             [M, *image].
         """
-        return self.differentiated(rows, step, slope(values, sight.shown, weights))
+        taken = 1 if weights is None else weights.any(dim=1)
+        return self.differentiated(rows, step, sight.slope(values, weights), taken)
 
-    def differentiated(self, rows: Tensor, step: int, gradients: Tensor, times: int = 1) -> Tensor:
+    def differentiated(self, rows: Tensor, step: int, gradients: Tensor, times: int | Tensor) -> Tensor:
         """Count gradients that were taken, and refuse those that are not finite.
 
         Args:
             rows: [M] int64, the examples.
             step: steps made so far.
             gradients: [M, ...].
-            times: how many backward passes it took.
+            times: how many backward passes it took; one number, or [M] (bool: one or none).
 
         Returns:
             `gradients`.

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.base_attack import BaseAttack
+from medadv.attacks.base_attack import BaseAttack, checked_ids
 from medadv.attacks.minimum_norm.hunt import ANY_IMAGE, Hunt
 from medadv.attacks.result import Result
+from medadv.attacks.search.clean_pass import CleanPass, clean_pass
 from medadv.models.victim import Victim
 from medadv.perturbations import Perturbation
 
@@ -49,21 +50,29 @@ class MinimumNormAttack(BaseAttack):
         return clean_logits.new_zeros(len(clean_logits))
 
     def _run(self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor, clean_logits: Tensor) -> Result:
+        return self._hunt(victim, images, targets, ids, clean_logits)
+
+    def _hunt(self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor, clean: CleanPass | Tensor) -> Result:
+        logits = clean.logits if isinstance(clean, CleanPass) else clean
         with torch.inference_mode(False), torch.enable_grad():
-            needed = self._needed(clean_logits.detach())
-            hunt = Hunt(victim, images, targets, ids, clean_logits, needed, self.measure)
+            hunt = Hunt(victim, images, targets, ids, clean, self._needed(logits.detach()), self.measure)
             if len(hunt.rows):
                 self._chase(hunt)
             return hunt.result()
 
     @abstractmethod
     def _chase(self, hunt: Hunt) -> None:
-        """Show images to the victim until the steps are used up; there is at least one row to attack."""
+        """Show images to the victim until the steps are used up; there is at least one row to attack.
+
+        Gradients are taken of no more images at a time than the victim is shown at once, see `Hunt.packs`.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class MinimumNormGradientAttack(MinimumNormAttack):
     """A minimum-norm attack that sees logits and gradients, and so can ask for a margin.
+
+    Its first gradients are those at the clean images, from the pass that checks them where all are shown at once.
 
     Args:
         steps: number of iterations, at least 1.
@@ -82,3 +91,12 @@ class MinimumNormGradientAttack(MinimumNormAttack):
 
     def _needed(self, clean_logits: Tensor) -> Tensor:
         return self.kappa * clean_logits.abs().amax(dim=1).clamp_min(1)
+
+    def __call__(self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor | None = None) -> Result:
+        self.check_victim(victim)
+        clean = clean_pass(self.perturbation, victim, images, targets, layers=())
+        if clean is None:
+            return super().__call__(victim, images, targets, ids)
+        result = self._hunt(victim, images, targets, checked_ids(ids, images), clean)
+        result.forwards.add_(victim.passes)
+        return result

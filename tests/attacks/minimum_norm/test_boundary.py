@@ -67,7 +67,7 @@ def test_the_first_guess_goes_to_the_nearest_class_not_the_likeliest(lab):
     victim.module = net
     x = torch.full((2, 1, 4, 4), 0.5)
     hunt = hunt_of(victim, x, torch.zeros(2, dtype=torch.int64))
-    guess, rival_count = first_guess(hunt, 3)
+    guess, rival_count = first_guess(hunt, hunt.rows, 3)
     assert rival_count == 2
     with torch.no_grad():
         assert victim(x + guess).argmax(1).tolist() == [2, 2]
@@ -79,7 +79,7 @@ def test_where_no_boundary_can_be_reached_the_cost_is_finite_and_the_box_is_used
     victim, _ = lab.linear_victim((1, 4, 4), bias=50.0)
     x = lab.images_in((0.0, 1.0), (3, 1, 4, 4))
     hunt = hunt_of(victim, x, torch.zeros(3, dtype=torch.int64))
-    guess = x + first_guess(hunt, 2)[0]
+    guess = x + first_guess(hunt, hunt.rows, 2)[0]
     assert set(guess.flatten().tolist()) == {0.0, 1.0}
 
 

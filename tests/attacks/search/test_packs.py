@@ -4,11 +4,18 @@ from torch import nn
 
 from medadv.attacks import (
     APGD,
+    DDN,
+    FAB,
     FGSM,
+    FMN,
     PGD,
     VMIFGSM,
+    ADef,
     AffineAttack,
+    CarliniWagner,
     ChainAttack,
+    DeepFool,
+    Ensemble,
     Gradient,
     HopSkipJump,
     RandomNoise,
@@ -17,7 +24,7 @@ from medadv.attacks import (
 )
 from medadv.detectors import GaussianDetector, GuardedVictim
 from medadv.models import RandomisedVictim
-from medadv.objectives import Targeted, Undetected
+from medadv.objectives import CrossEntropy, Targeted, Undetected
 
 UNIT = (0.0, 1.0)
 FIELDS = ("images", "status", "predictions", "loss", "distance", "forwards", "backwards", "step")
@@ -34,7 +41,17 @@ ATTACKS = {
     "chain": ChainAttack(steps=2),
     "square": Square(0.03, queries=20),
     "noise": RandomNoise(0.1, draws=4),
-    "decisions": HopSkipJump(steps=1, probes=4),
+    "decisions": HopSkipJump(steps=2, probes=20),
+    "deepfool": DeepFool(steps=5),
+    "fab": FAB("l1", steps=3),
+    "fab-t": FAB("linf", targeted=True, steps=2, restarts=2),
+    "ddn": DDN(steps=6),
+    "ddn, cross-entropy": DDN(steps=6, objective=CrossEntropy()),
+    "fmn": FMN("l1", steps=6),
+    "fmn l0": FMN("l0", steps=6),
+    "carlini-wagner": CarliniWagner(weight=1.0, searches=3, steps=12),
+    "adef": ADef(steps=5),
+    "ensemble": Ensemble((PGD(0.01, steps=3), FAB("linf", targeted=True, steps=3), Square(0.01, queries=10))),
 }
 
 
@@ -92,6 +109,22 @@ def test_survivors_are_packed_anew(lab):
     for rows in torch.arange(64).split(8):
         attack.run(victim, x[rows], y[rows], rows, logits[rows])
     assert together < len(victim.module.counts)
+
+
+@pytest.mark.parametrize("name", ["deepfool", "carlini-wagner", "adef", "ensemble"])
+def test_what_is_left_is_packed_anew_where_the_smallest_change_is_looked_for_and_in_ensembles(lab, name):
+    victim, x, y = watched(lab, 64)
+    few = victim.in_batches_of(8)
+    logits = few.clean_logits(x, y)
+    calls = []
+    for parts in ([torch.arange(64)], torch.arange(64).split(8)):
+        victim.module.counts.clear()
+        results = [ATTACKS[name].run(few, x[rows], y[rows], rows, logits[rows]) for rows in parts]
+        calls.append(len(victim.module.counts))
+        # Every image that is counted is shown.
+        assert sum(victim.module.counts) == sum(int(result.forwards.sum()) for result in results)
+    together, apart = calls
+    assert together < apart
 
 
 def test_random_numbers_and_detectors_are_the_same_in_packs(lab):
