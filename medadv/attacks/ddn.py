@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from medadv import _arguments
+from medadv import _arguments, ops
 from medadv.attacks.minimum_norm.boundary import classes_for, first_guess, margin_and_shares
 from medadv.attacks.minimum_norm.hunt import Hunt, Sight
-from medadv.attacks.minimum_norm.length import length, per_row, unit
+from medadv.attacks.minimum_norm.length import length, per_row
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
 from medadv.attacks.minimum_norm.schedule import cosine
 from medadv.objectives import Margin, Objective
@@ -79,7 +79,7 @@ class DDN(MinimumNormGradientAttack):
         radius = torch.where(radius > 0, radius, _FIRST_LENGTH * scale)
         for step in range(steps):
             sight = hunt.look(rows, step, noise)
-            gradient = unit(self._gradient(hunt, rows, step, sight))
+            gradient = ops.unit_rows(self._gradient(hunt, rows, step, sight))
             radius *= torch.where(sight.adversarial, 1 - self.gamma, 1 + self.gamma)
             radius = torch.minimum(radius, longest)
             noise.add_(gradient, alpha=scale * cosine(_FIRST_STEP, _LAST_STEP, step, steps))

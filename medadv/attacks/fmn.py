@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from medadv import _arguments
+from medadv import _arguments, ops
 from medadv.attacks.minimum_norm.ball import to_ball
 from medadv.attacks.minimum_norm.boundary import classes_for, first_guess, margin_and_shares
 from medadv.attacks.minimum_norm.hunt import Hunt
-from medadv.attacks.minimum_norm.length import dual_length, length, positive, unit
+from medadv.attacks.minimum_norm.length import dual_length, length, positive
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
 from medadv.attacks.minimum_norm.schedule import cosine
 
@@ -91,7 +91,7 @@ class FMN(MinimumNormGradientAttack):
             best, lead = hunt.record.distance[rows], margin - hunt.needed[rows]
             radius = self._radius(gamma, radius, best, sight.adversarial, noise, lead, gradient)
             radius = torch.minimum(radius, longest)
-            noise.add_(unit(gradient), alpha=scale * cosine(_FIRST_STEP, _LAST_STEP, step, steps))
+            noise.add_(ops.unit_rows(gradient), alpha=scale * cosine(_FIRST_STEP, _LAST_STEP, step, steps))
             noise = self._inside(hunt, rows, noise, radius)
         with torch.no_grad():
             hunt.look(rows, steps, noise)

@@ -10,10 +10,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from medadv import _arguments
+from medadv import _arguments, ops
 from medadv.attacks.minimum_norm.ball import to_ball
 from medadv.attacks.minimum_norm.hunt import Hunt
-from medadv.attacks.minimum_norm.length import length, per_row, unit
+from medadv.attacks.minimum_norm.length import length, per_row
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormAttack
 from medadv.attacks.randomness import Draw
 
@@ -153,7 +153,7 @@ class HopSkipJump(MinimumNormAttack):
         mean = 2 * adversarial_count / total - 1
         # Where all answers are the same, their mean would leave nothing.
         baseline = torch.where(mean.abs() == 1, 0.0, mean)
-        estimate = unit(weighted_sum - per_row(baseline, weighted_sum) * probes_sum)
+        estimate = ops.unit_rows(weighted_sum - per_row(baseline, weighted_sum) * probes_sum)
         return ((estimate if self.norm == "l2" else estimate.sign()).float(),)
 
     def _probe(
@@ -161,7 +161,7 @@ class HopSkipJump(MinimumNormAttack):
     ) -> tuple[Tensor, Tensor]:
         """Probes [M, B, *image] as they are inside the bounds, in units of `reach`, and which are adversarial."""
         low, high = (limit.repeat_interleave(probes.shape[1], dim=0) for limit in hunt.room(rows))
-        steps = unit(probes.flatten(0, 1)) * per_row(reach.repeat_interleave(probes.shape[1]), noise)
+        steps = ops.unit_rows(probes.flatten(0, 1)) * per_row(reach.repeat_interleave(probes.shape[1]), noise)
         start = noise.repeat_interleave(probes.shape[1], dim=0)
         changed = torch.clamp(start + steps, low, high)
         adversarial = hunt.answers(rows, step, changed.reshape(probes.shape))

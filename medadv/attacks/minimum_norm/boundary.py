@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from medadv import ops
 from medadv.attacks.minimum_norm.hunt import Hunt, Sight
 from medadv.attacks.minimum_norm.hyperplane import to_hyperplane
-from medadv.attacks.minimum_norm.length import dual_length, length, positive, unit
+from medadv.attacks.minimum_norm.length import dual_length, length, positive
 
 OVERSHOOT = 0.02  # of DeepFool
 CLASSES = 10  # that DeepFool considers
@@ -135,7 +136,7 @@ class Boundary:
                 break
             far = far.scatter(1, nearest.unsqueeze(1), torch.where(out_of_reach, torch.inf, distance).unsqueeze(1))
         weight = found.weight.squeeze(1)
-        return unit(weight) if norm == "l2" else weight.sign(), distance
+        return ops.unit_rows(weight) if norm == "l2" else weight.sign(), distance
 
     def nearest_move(self, low: Tensor, high: Tensor, norm: str) -> tuple[Tensor, Tensor]:
         """The shortest change inside a box to any of the hyperplanes.

@@ -147,7 +147,7 @@ class Hunt(Questions):
             return self.look(rows, 0, identity)
         # Once: its graph is freed with the last gradient.
         first, self._first = self._first, None
-        (leaf,) = first.parameters.values()
+        (leaf,) = first.leaves.values()
         return Sight(leaf, first.logits[rows], torch.zeros_like(rows, dtype=torch.bool), rows)
 
     def look(self, rows: Tensor, step: int, change: Tensor) -> Sight:
@@ -272,7 +272,7 @@ class Hunt(Questions):
         """The finished result; lengths of noise as fractions of the image range, "l0" in entries, flows in voxels."""
         if self.norm == DISPLACEMENT:
             return self.record.result(torch.where(self.record.fooled, self.record.distance, 0.0))
-        distance = length(self.record.images.double() - self.images.double(), self.norm)
+        distance = length(self.record.images, self.norm, origin=self.images)
         return self.record.result(distance if self.norm == "l0" else distance / self.victim.scale)
 
     def _new_record(self, loss: Tensor, predictions: Tensor, wrong: Tensor) -> Nearest:
@@ -283,7 +283,7 @@ class Hunt(Questions):
     def _distance(self, rows: Tensor, images: Tensor, parameters: Parameters) -> Tensor:
         if self.norm == DISPLACEMENT:
             return largest_length(parameters["flow"])
-        return length(images - self.examples(rows).images, self.norm)
+        return length(images, self.norm, origin=self.examples(rows).images)
 
     def _fooled(self, examples: Examples, logits: Tensor, margin: Tensor) -> Tensor:
         return super()._fooled(examples, logits, margin) & (margin >= self._least[examples.rows])
