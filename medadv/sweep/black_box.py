@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from medadv.attacks import BudgetedAttack, Result, Square, random_search, transferred
+from medadv.attacks import Attack, BudgetedAttack, Result, Square, random_search, transferred
+from medadv.objectives import Undetected
 from medadv.perturbations import Additive
 from medadv.sweep.curve import Curve, Surrogate
 from medadv.sweep.sample import Probe, Sample
@@ -24,7 +25,7 @@ class BlackBox:
     Args:
         title: what was searched with, for a sentence.
         rows: int64, the images of the sample that were searched: those that withstood the attack, all where none did.
-        result: one row for each of them; its `loss` is the margin.
+        result: one row for each of them; its `loss` is the margin, or that of a guarded victim (`Undetected`).
     """
 
     title: str
@@ -33,7 +34,7 @@ class BlackBox:
 
 
 def black_box(each: Probe, sample: Sample) -> BlackBox:
-    """Search without gradients: the Square attack for noise in an L-infinity or L2 ball, else a random search.
+    """Search without gradients the images that withstand an attack, or all of them where none does.
 
     Args:
         each: the attack, tried on the sample.
@@ -43,8 +44,22 @@ def black_box(each: Probe, sample: Sample) -> BlackBox:
         What was found in 100 queries per image.
     """
     rows = each.survivors if len(each.survivors) else torch.arange(len(sample), device=sample.ids.device)
-    perturbation = each.attack.perturbation
-    given = sample.victim, sample.images[rows], sample.targets[rows], sample.ids[rows], sample.logits[rows]
+    return searched(each.attack, sample, rows)
+
+
+def searched(attack: BudgetedAttack, sample: Sample, rows: Tensor) -> BlackBox:
+    """Search without gradients: the Square attack for noise in an L-infinity or L2 ball, else a random search.
+
+    Args:
+        attack: in whose budget.
+        sample: the images.
+        rows: int64, those that are searched.
+
+    Returns:
+        What was found in 100 queries per image.
+    """
+    perturbation, part = attack.perturbation, sample.part(rows)
+    given = part.victim, part.images, part.targets, part.ids, part.logits
     if isinstance(perturbation, Additive) and perturbation.norm in ("linf", "l2"):
         square = Square(perturbation.eps, perturbation.norm, queries=QUERIES, seed=sample.seed)
         return BlackBox("Square", rows, square.run(*given))
@@ -100,5 +115,15 @@ def _on_surrogates(each: Probe, curves: Sequence[Curve]) -> Iterator[tuple[Budge
             attack = attack.with_budget(each.attack.budget)
             fitting += [attack] * (attack.perturbation == each.attack.perturbation)
     for surrogate, fitting in surrogates.items():
-        for attack in fitting or [replace(each.attack, stop_early=False)]:
+        for attack in fitting or [_itself(each.attack, surrogate)]:
             yield attack, surrogate
+
+
+def _itself(attack: Attack, surrogate: Surrogate) -> Attack:
+    """The attack on a surrogate, which may have no detector where the model has one, or the other way round."""
+    objective = attack.objective
+    if isinstance(objective, Undetected) and not surrogate.victim.guarded:
+        objective = objective.objective
+    if surrogate.victim.guarded and not isinstance(objective, Undetected):
+        objective = Undetected(objective)
+    return replace(attack, objective=objective, stop_early=False)

@@ -175,11 +175,7 @@ class _OnTheSample:
             "C16": lambda: black_box_checks.planted_weakness(self.probes, self.black_boxes, sample),
             "C17": lambda: gradient_checks.whole_defence(self.probes, sample, self.without_gradients),
             "C18": self.failures,
-            **self._not_with_a_detector(),
         }
-
-    def _not_with_a_detector(self) -> dict[str, Callable[[], Finding]]:
-        return {name: partial(not_run, _NO_DETECTOR) for name in ("C16", "C18") if self.sample.victim.guarded}
 
     def failures(self) -> Finding:
         made = self.evaluation.transfer_curves
@@ -222,5 +218,4 @@ def spread(numbers: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 _NO_GRADIENT_ATTACK = "No attack that follows gradients of the model within a budget was run."
-_NO_DETECTOR = "It is made for a classifier alone, and this model has a detector."
 _NO_SAMPLE = "The model gets no image right, so there is nothing to attack."
