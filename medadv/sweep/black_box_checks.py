@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medadv.attacks import Attack
 from medadv.objectives import Margin, Undetected
-from medadv.sweep.black_box import QUERIES, BlackBox, searched, stronger
+from medadv.sweep.black_box import QUERIES, Beyond, BlackBox, beyond, searched
 from medadv.sweep.planted import DetectorAlone, PlantedVictim
 from medadv.sweep.sample import TOLERANCE, Finding, Probe, Sample, joined, judged, not_run
 
@@ -33,7 +33,8 @@ def no_black_box_stronger(
         transferred: what attacks on surrogates do to each of them; None where no surrogate was named.
 
     Returns:
-        Passed where none of them breaks more than 0.2 % of the sample in addition.
+        Passed where none of them breaks images in addition, but for at most 5 % of the sample that the attack breaks,
+        too, when it is repeated with other random numbers.
     """
     parts = []
     passed = True
@@ -41,12 +42,19 @@ def no_black_box_stronger(
         if len(each.survivors) == 0:
             parts.append(f"{each}: breaks all {len(sample)} images itself")
             continue
-        passed = passed and not stronger(each, [box, *others], sample)
+        more = beyond(each, [box, *others], sample)
+        passed = passed and not more.shows_more
         counts = [f"{box.title} with {QUERIES} queries breaks {_broken(box)}"]
         counts += [f"{other.title} {_broken(other)}" for other in others]
-        parts.append(f"{each}: {', '.join(counts)} of the {len(each.survivors)} images that withstand")
+        parts.append(f"{each}: {', '.join(counts)} of the {len(each.survivors)} images that withstand{_luck(more)}")
     without = " No surrogate was named, so that no attack was made on another model." if transferred is None else ""
     return judged(passed, joined(parts) + without)
+
+
+def _luck(more: Beyond) -> str:
+    if more.by_chance == 0:
+        return ""
+    return f" ({more.by_chance} of them the attack breaks, too, when it is repeated with other random numbers)"
 
 
 def _broken(box: BlackBox) -> int:

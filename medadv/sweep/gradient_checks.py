@@ -13,7 +13,7 @@ from medadv.attacks import Attack, Draw
 from medadv.models import Victim
 from medadv.models.bpda import stand_ins_in_place
 from medadv.objectives import Margin
-from medadv.sweep.black_box import BlackBox, stronger
+from medadv.sweep.black_box import Beyond, BlackBox, beyond
 from medadv.sweep.forward_watch import ForwardWatch
 from medadv.sweep.plan import Curve
 from medadv.sweep.sample import Finding, Probe, Sample, joined, judged, percent
@@ -112,9 +112,9 @@ def whole_defence(
         parts.append(f"{each}: along random changes of this budget the gradient leaves {whole}{where}")
         if stand_ins or sample.victim.randomised:
             followed = _decisive(each, sample, _of_the_attack(_samples(each, sample)))
-            beaten = stronger(each, found, sample)
-            passed = passed and (followed.good or not beaten)
-            parts.append(f"{_what_it_follows(each, sample)} leaves {followed}{'' if followed.good else _told(beaten)}")
+            more = beyond(each, found, sample)
+            passed = passed and (followed.good or not more.shows_more)
+            parts.append(f"{_what_it_follows(each, sample)} leaves {followed}{'' if followed.good else _told(more)}")
     return judged(passed, joined(parts) + ("" if passed else _what_hides(sample)))
 
 
@@ -131,8 +131,10 @@ def _what_it_follows(each: Probe, sample: Sample) -> str:
     return f"compared with the model as it is judged, the gradient that the attack follows{draws}"
 
 
-def _told(beaten: bool) -> str:
-    return f", and what was tried without it breaks {'images' if beaten else 'none of the images'} that withstand"
+def _told(more: Beyond) -> str:
+    broken = "images" if more.images else "none of the images"
+    luck = "" if more.shows_more or more.images == 0 else ", which the attack breaks, too, when it is repeated"
+    return f", and what was tried without it breaks {broken} that withstand{luck}"
 
 
 @dataclass(frozen=True)

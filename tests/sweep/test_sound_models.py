@@ -99,6 +99,8 @@ def test_a_bias_field(axes):
 
 FAMILIES = {
     "affine": AffineAttack(0.3),
+    "affine, all of it": AffineAttack(1.0),
+    "affine, little of it": AffineAttack(0.1),
     "frequency": FrequencyAttack(30.0),
     "intensity": IntensityAttack(1.6),
     "bias field": BiasFieldAttack(1.1),
