@@ -121,8 +121,8 @@ def beyond(each: Probe, boxes: Sequence[BlackBox], sample: Sample) -> Beyond:
     """What was tried without gradients of the model, beside the attack.
 
     An attack that starts at random leaves a few images that another start would break, and so does any search. One that
-    follows a gradient which leads nowhere leaves them in every run. So the attack is repeated on these images alone, where
-    they are at most 5 % of the sample (ours).
+    follows a gradient which leads nowhere leaves them in every run. So the attack is repeated on these images alone,
+    where they are at most 5 % of the sample (ours).
 
     Args:
         each: the attack.

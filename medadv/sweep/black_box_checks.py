@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from medadv.attacks import Attack
-from medadv.objectives import Margin, Undetected
+from medadv.objectives import Margin, Objective, Stabilised, Undetected
 from medadv.sweep.black_box import QUERIES, Beyond, BlackBox, beyond, searched
 from medadv.sweep.planted import DetectorAlone, PlantedVictim
 from medadv.sweep.sample import TOLERANCE, Finding, Probe, Sample, joined, judged, not_run
@@ -91,8 +91,9 @@ def planted_weakness(probes: Sequence[Probe], found: Sequence[BlackBox], sample:
             trials[f"{each}, the detector alone"] = _of_the_detector(each.attack, sample)
         for title, trial in trials.items():
             counted += trial.planted
-            passed = passed and trial.planted - trial.found <= TOLERANCE * len(sample)
-            parts.append(f"{title}: {trial}")
+            found_enough = trial.planted - trial.found <= TOLERANCE * len(sample)
+            passed = passed and found_enough
+            parts.append(f"{title}: {trial}{'' if found_enough else _with_the_margin(each, trial)}")
     if counted == 0:
         return not_run(
             "No weakness could be planted: no change that a search without gradients found brings an answer nearer to "
@@ -103,12 +104,16 @@ def planted_weakness(probes: Sequence[Probe], found: Sequence[BlackBox], sample:
 
 @dataclass(frozen=True)
 class _Trial:
-    """In how many of the images that a search looked at a weakness was planted, and in how many it is found."""
+    """In how many of the images that a search looked at a weakness was planted, and in how many it is found.
+
+    `again` says in how many another attack finds it.
+    """
 
     searched_with: str
     images: int
     planted: int
     found: int
+    again: Callable[[Attack], int]
 
     def __str__(self) -> str:
         return (
@@ -168,11 +173,29 @@ def _tried(attack: Attack, box: BlackBox, part: Sample, *thresholds: Tensor) -> 
         right = planted.correct(logits, part.targets)
         wrong = ~planted.correct(planted(box.result.images), part.targets)
     rows = (right & wrong).nonzero().flatten()
-    if len(rows) == 0:
-        return _Trial(box.title, len(box.rows), 0, 0)
-    chosen = part.part(rows)
+    chosen = replace(part.part(rows), logits=logits[rows])
     victim = PlantedVictim(part.victim, chosen.targets, *(values[rows] for values in thresholds))
-    # Without early stopping the batch stays whole, as the planted network needs it.
-    attack = replace(attack, stop_early=False)
-    result = attack.run(victim, chosen.images, chosen.targets, chosen.ids, logits[rows])
-    return _Trial(box.title, len(box.rows), len(rows), int(result.success.sum()))
+
+    def found(attack: Attack) -> int:
+        if len(rows) == 0:
+            return 0
+        # Without early stopping the batch stays whole, as the planted network needs it.
+        return int(replace(chosen, victim=victim).attack(replace(attack, stop_early=False)).success.sum())
+
+    return _Trial(box.title, len(box.rows), len(rows), found(attack), found)
+
+
+def _with_the_margin(each: Probe, trial: _Trial) -> str:
+    """What an attack that misses weaknesses finds of them with the margin as its objective, if it has another."""
+    attack = each.attack
+    objective = _margin_within(attack.objective)
+    if objective == attack.objective:
+        return ""
+    found = trial.again(replace(attack, objective=objective))
+    return f", and in {found} with objective={objective!r}" if found > trial.found else ""
+
+
+def _margin_within(objective: Objective) -> Objective:
+    if isinstance(objective, Undetected | Stabilised):
+        return replace(objective, objective=_margin_within(objective.objective))
+    return Margin()

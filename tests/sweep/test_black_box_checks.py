@@ -1,14 +1,26 @@
 """C6 and C16: what a search without gradients finds, the attack finds."""
 
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from medadv.attacks import APGD, MIFGSM, PGD, BiasFieldAttack, Square, Status, random_search, transfer
+from medadv.attacks import (
+    APGD,
+    MIFGSM,
+    PGD,
+    AdversarialSmoothBiasField,
+    BiasFieldAttack,
+    Square,
+    StabilisedMedicalAttack,
+    Status,
+    random_search,
+    transfer,
+)
 from medadv.models import Victim
-from medadv.objectives import Margin
+from medadv.objectives import CrossEntropy, Margin, Stabilised
 from medadv.sweep.black_box import QUERIES, Beyond, beyond, black_box, transfers
 from medadv.sweep.black_box_checks import no_black_box_stronger, planted_weakness
 from medadv.sweep.curve import Curve, Surrogate
@@ -50,10 +62,30 @@ def test_a_sound_attack_passes(attack, task):
     assert (stronger.outcome, planted.outcome) == ("passed", "passed")
 
 
-def test_cross_entropy_over_several_labels_is_found_to_be_weak():
+@pytest.mark.parametrize(
+    ("attack", "told"),
+    [
+        (PGD(0.02), "Margin()"),
+        (StabilisedMedicalAttack(0.02), f"{Stabilised(Margin())!r}"),
+        (AdversarialSmoothBiasField(1.05, objective=CrossEntropy()), "Margin()"),
+    ],
+    ids=["pgd", "stabilised", "smooth bias field"],
+)
+def test_cross_entropy_over_several_labels_is_found_to_be_weak(attack, told):
     """It pushes all labels at once, though one wrong label is enough; the margin goes for the nearest."""
-    _, planted = both(PGD(0.02), sample_of(classes=3, task="multilabel"))
+    _, planted = both(attack, sample_of(classes=3, task="multilabel"))
     assert planted.outcome == "failed"
+    found, better = re.search(r"finds it in (\d+), and in (\d+) with objective=", planted.sentence).groups()
+    assert int(better) > int(found)
+    assert planted.sentence.endswith(f"with objective={told}.")
+
+
+def test_the_margin_is_not_recommended_where_it_does_not_help():
+    sample = sample_of()
+    for attack in (PGD(0.08, step_size=1e-6, random_start=False), PGD(0.08, step_size=1e-6, objective=Margin())):
+        _, planted = both(attack, sample)
+        assert planted.outcome == "failed"
+        assert "with objective" not in planted.sentence
 
 
 @pytest.mark.parametrize("attack", SOUND, ids=repr)
