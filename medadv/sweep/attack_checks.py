@@ -18,7 +18,7 @@ from medadv.attacks import Gradient, random_changes
 from medadv.sweep.constraint import result_violations, shows_in_images, spent, violations
 from medadv.sweep.plan import Curve, Evaluation
 from medadv.sweep.result_checks import Point, read_points
-from medadv.sweep.sample import TOLERANCE, Finding, Probe, Sample, budget_text, joined, judged, percent
+from medadv.sweep.sample import TOLERANCE, Finding, Probe, Sample, budget_text, joined, judged, not_run, percent
 from medadv.sweep.store import Store
 from medadv.sweep.taken_for_granted import granted_rows
 
@@ -154,8 +154,23 @@ def within_budget(probes: Sequence[Probe], evaluation: Evaluation, store: Store,
     for each in probes:
         outside += int(result_violations(each.attack, sample.images, each.result, bounds).sum())
         measured += len(sample)
-    sentence = f"Measured anew on {measured} attacked float32 images: {outside} outside the budget or the image range."
-    return judged(outside == 0, sentence)
+    unseen = _not_measured(probes, evaluation)
+    if measured == 0:
+        return not_run(f"The budgets of {unseen} do not show in stored images.")
+    sentence = f"Measured anew on {measured} attacked float32 images: {outside} outside the budget or the image range"
+    return judged(outside == 0, f"{sentence}{f'; not measured: {unseen}' if unseen else ''}.")
+
+
+def _not_measured(probes: Sequence[Probe], evaluation: Evaluation) -> str:
+    """Names of the attacks whose budgets show neither in stored images nor in parameters that are at hand."""
+    tried = {each.attack.name for each in probes}
+    hidden = [
+        curve.label
+        for curve in evaluation.curves
+        if not any(shows_in_images(each) for each in curve.attacks or curve.limits)
+        and not (curve.gradient_attacks and curve.attack.name in tried)
+    ]
+    return ", ".join(hidden)
 
 
 def verified_again(probes: Sequence[Probe], sample: Sample) -> Finding:
@@ -186,6 +201,8 @@ def verified_again(probes: Sequence[Probe], sample: Sample) -> Finding:
             f"{percent(_share(wrong[16]))} after rounding to 16 bits, {percent(_share(wrong[8]))} to 8 bits"
             f"{_budget_after_rounding(each, images, sample.images[rows], sample.victim.bounds)}"
         )
+    if not any(len(each.broken) for each in probes):
+        return not_run(joined(parts))
     return judged(passed, joined(parts))
 
 

@@ -16,7 +16,7 @@ from medadv.objectives import Margin
 from medadv.sweep.black_box import Beyond, BlackBox, beyond
 from medadv.sweep.forward_watch import ForwardWatch
 from medadv.sweep.plan import Curve
-from medadv.sweep.sample import Finding, Probe, Sample, joined, judged, percent
+from medadv.sweep.sample import Finding, Probe, Sample, joined, judged, not_run, percent
 
 _CHANGES = 2  # random changes per image along which the gradient is followed
 _INTERVALS = (2, 8)  # of the trapezoidal rule; the second only where the first is too coarse for a sound model
@@ -100,6 +100,7 @@ def whole_defence(
     """
     parts = []
     passed = True
+    moved = False
     module = sample.victim.module
     for each, found in zip(probes, boxes or [[]] * len(probes), strict=True):
         with stand_ins_in_place(module) as stand_ins:
@@ -107,6 +108,7 @@ def whole_defence(
         if whole.images == 0:
             parts.append(f"{each}: random changes move the answer by no more than rounding")
             continue
+        moved = True
         passed = passed and whole.good
         where = f", where {_counted(stand_ins)} the place of what it stands for" if stand_ins else ""
         parts.append(f"{each}: along random changes of this budget the gradient leaves {whole}{where}")
@@ -115,6 +117,8 @@ def whole_defence(
             more = beyond(each, found, sample)
             passed = passed and (followed.good or not more.shows_more)
             parts.append(f"{_what_it_follows(each, sample)} leaves {followed}{'' if followed.good else _told(more)}")
+    if not moved:
+        return not_run(joined(parts))
     return judged(passed, joined(parts) + ("" if passed else _what_hides(sample)))
 
 

@@ -15,6 +15,7 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from medadv.sweep import (
     attack_checks,
@@ -99,7 +100,7 @@ def run_checks(
 
 def _jobs(evaluation: Evaluation, store: Store, sample: Sample | None) -> dict[str, Callable[[], Finding]]:
     jobs: dict[str, Callable[[], Finding]] = {
-        "C1": lambda: model_checks.logits(evaluation.logits),
+        "C1": lambda: model_checks.logits(_of_the_classes(evaluation)),
         "C8": lambda: result_checks.falling(store, _others(evaluation)),
         "C10": lambda: result_checks.worst_case(store),
         "C11": lambda: result_checks.clean_accuracy(store),
@@ -182,6 +183,11 @@ class _OnTheSample:
         told = [transfer_of(curve, attack_checks.telling_step(curve, self.store), self.sample) for curve in made]
         alone = len(made) == len(self.evaluation.curves)
         return failure_indicators.failure_indicators(self.probes, self.sample, told, alone)
+
+
+def _of_the_classes(evaluation: Evaluation) -> Tensor:
+    """The clean logits without the last column of a guarded victim, which is its detector's."""
+    return evaluation.logits[:, :-1] if evaluation.victim.guarded else evaluation.logits
 
 
 def _others(evaluation: Evaluation) -> set[str]:
