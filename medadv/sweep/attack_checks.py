@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from medadv.attacks import Gradient, random_changes
+from medadv.sweep.black_box import by_chance
 from medadv.sweep.constraint import result_violations, shows_in_images, spent, violations
 from medadv.sweep.plan import Curve, Evaluation
 from medadv.sweep.result_checks import Point, read_points
@@ -78,20 +79,32 @@ def single_step(probes: Sequence[Probe], sample: Sample) -> Finding:
         sample: the images.
 
     Returns:
-        Passed where it breaks no more images, and at most 5 % of the sample in addition.
+        Passed where it breaks no more images than the attack, and at most 5 % of the sample in addition.
     """
     parts = []
     passed = True
     for each in probes:
         single = replace(each.attack, **_SINGLE_STEP)
         broken = sample.attack(single).success
-        more = int((broken & each.result.robust).sum())
-        passed = passed and int(broken.sum()) <= len(each.broken) and more <= TOLERANCE * len(sample)
+        more, beaten = _compared(each, broken, sample)
+        passed = passed and not beaten
         parts.append(
             f"{each}: one step breaks {int(broken.sum())} of {len(sample)} images, {_steps(each)} break "
             f"{len(each.broken)}, and {more} only the one step"
         )
     return judged(passed, joined(parts))
+
+
+def _compared(each: Probe, broken: Tensor, sample: Sample) -> tuple[int, bool]:
+    """How many images something lesser breaks beyond the attack, and whether it breaks more in all.
+
+    An image that the attack breaks, too, in another run with other random numbers is no more (`by_chance`).
+    """
+    rows = (broken & each.result.robust).nonzero().flatten()
+    in_all = len(each.broken)
+    if int(broken.sum()) > in_all:
+        in_all += by_chance(each, rows, sample)
+    return len(rows), int(broken.sum()) > in_all or len(rows) > TOLERANCE * len(sample)
 
 
 def converged(probes: Sequence[Probe], sample: Sample) -> Finding:
@@ -220,8 +233,8 @@ def noise_floor(probes: Sequence[Probe], sample: Sample) -> Finding:
     passed = True
     for each in probes:
         broken = _broken_at_random(each, sample)
-        more = int((broken & each.result.robust).sum())
-        passed = passed and int(broken.sum()) <= len(each.broken) and more <= TOLERANCE * len(sample)
+        more, beaten = _compared(each, broken, sample)
+        passed = passed and not beaten
         parts.append(
             f"{each}: {_DRAWS} random draws break {int(broken.sum())} of {len(sample)} images, the attack breaks "
             f"{len(each.broken)}, and {more} only the draws"

@@ -135,15 +135,26 @@ def beyond(each: Probe, boxes: Sequence[BlackBox], sample: Sample) -> Beyond:
     nothing = torch.zeros(0, dtype=torch.int64, device=sample.ids.device)
     broken = [box.rows[box.result.success] for box in boxes] if len(each.survivors) else []
     rows = torch.cat([nothing, *broken]).unique()
+    return Beyond(len(rows), by_chance(each, rows, sample), len(sample))
+
+
+def by_chance(each: Probe, rows: Tensor, sample: Sample) -> int:
+    """How many images an attack breaks in one of five more runs, with other random numbers.
+
+    Args:
+        each: the attack.
+        rows: int64, images of the sample that withstood it; none is tried where they are more than 5 % of the sample.
+        sample: the images.
+    """
     if len(rows) > TOLERANCE * len(sample):
-        return Beyond(len(rows), 0, len(sample))
+        return 0
     left = rows
     for number in range(1, _REPEATS + 1):
         if len(left) == 0:
             break
         again = replace(each.attack, seed=(each.attack.seed + number) % 2**64)
         left = left[~sample.attack(again, left).success]
-    return Beyond(len(rows), len(rows) - len(left), len(sample))
+    return len(rows) - len(left)
 
 
 def _on_surrogates(each: Probe, curves: Sequence[Curve]) -> Iterator[tuple[BudgetedAttack, Surrogate]]:

@@ -1,5 +1,6 @@
 """The trust checks: a sound evaluation passes them, and each planted fault fails the check that is there for it."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +19,7 @@ from medadv.attacks import (
     FlowAttack,
     FrequencyAttack,
     IntensityAttack,
+    Status,
 )
 from medadv.data import ImageSet
 from medadv.models import Victim
@@ -136,6 +138,22 @@ def test_without_a_limit_every_objective_is_tried(job):
     assert finding.outcome == "failed"
     assert "40 steps that raise Margin() leave 0 (0.0 %); 50 steps that raise CrossEntropy() leave" in finding.sentence
     assert finding.sentence.count("steps that raise") == 2
+
+
+@pytest.mark.parametrize(("unlucky", "beaten"), [(0, False), (1, False), (2, True)])
+def test_a_lesser_attack_that_is_only_luckier_does_not_beat_an_attack(job, unlucky, beaten):
+    """Of images that the attack breaks, some are said not to have been broken this time."""
+    evaluation = job.evaluation(data=job.halves(30))
+    sample = sample_of(evaluation)
+    attack = PGD(0.03, steps=10)
+    sound = attack_checks.Probe(attack, sample.attack(attack))
+    status = sound.result.status.clone()
+    status[sound.broken[:unlucky]] = Status.FAILED
+    probe = attack_checks.Probe(attack, replace(sound.result, status=status))
+    assert 20 <= len(sample) < 40
+    assert attack_checks._compared(probe, sound.result.success, sample) == (unlucky, beaten)
+    lame = attack_checks.Probe(replace(attack, step_size=1e-9, random_start=False), probe.result)
+    assert attack_checks._compared(lame, sound.result.success, sample) == (unlucky, unlucky > 0)
 
 
 def test_where_nothing_was_broken_nothing_was_verified(job):
