@@ -24,7 +24,9 @@ class AdversarialSmoothBiasField(Attack):
     co-salient object detection", 2022): degree 10, 20 sign steps from the clean image along gradients that are summed
     with momentum 1, 0.1 for coefficients and 0.01 for displacements, both weights 0.01, and the flow. Ours: the limit
     of the gain and steps that are parts of its logarithm (with ``gain=None`` they are the code's), Legendre polynomials
-    instead of powers, 8 x 8 control points that keep to their cells, and that solved images leave.
+    instead of powers, 8 x 8 control points that keep to their cells, and that solved images leave. The cross-entropy is
+    that of their classifiers of one class; of several labels it is a sum that pushes all of them at once, and misses
+    what ``objective=Margin()`` finds.
 
     Args:
         gain: largest factor, above 1: 1.3 allows 1 / 1.3 to 1.3 at every voxel; None: no limit, as in the paper.

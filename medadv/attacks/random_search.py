@@ -10,7 +10,6 @@ from medadv.attacks.randomness import Draw
 from medadv.attacks.result import Result
 from medadv.attacks.search.best import Best, like
 from medadv.models.victim import Victim
-from medadv.objectives import Margin
 from medadv.perturbations import Parameters, Perturbation
 
 # Beyond the restarts of any attack and the draws of `random_changes`, so that their random numbers are others.
@@ -79,7 +78,7 @@ def _search(questions: Questions, queries: int, seed: int) -> None:
                 images, _moved(best.parameters, radii, 0.5 ** (_HALVINGS * query / queries), draw), bounds
             )
         logits, wrong = questions.ask(rows, query, tried)
-        best.see(tried, Margin()(logits, questions.targets[rows]))
+        best.see(tried, questions.margin(logits, questions.targets[rows]))
         best.keep(~wrong)
         rows = rows[~wrong]
         if len(rows) == 0:

@@ -15,7 +15,8 @@ class StabilisedMedicalAttack(PGD):
 
     Qi et al., "Stabilized medical image attacks" (2021). The published texts that could be read give neither weight nor
     kernel nor number of steps: weight 1, 3 voxels with standard deviation 1, and ten steps of `PGD`'s length are ours.
-    Two forward passes and one backward pass per step. With ``Stabilised(weight=0)`` it is `BIM`, bit by bit.
+    Two forward passes and one backward pass per step. With ``Stabilised(weight=0)`` it is `BIM`, bit by bit. For
+    several labels, which the paper has not, raise ``Stabilised(Margin())``: cross-entropy pushes all of them at once.
 
     Args:
         eps: radius of the ball as a fraction of the victim's image range, at least 0.

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
+from medadv.detectors.fingerprint import fingerprint
 from medadv.models.features import Features
 
 
 class Detector(Protocol):
     """A score per image that says how unlike clean images it is; an image is detected above a threshold.
 
-    A property `sha256`, of the numbers that it was fitted to, is written down with the results where there is one.
+    What it holds is written down with the results as a hash, so that they are never continued with another detector:
+    its property `sha256` where it has one, else the fingerprint of all its attributes.
     """
 
     @property
@@ -45,15 +47,28 @@ def described(detector: Detector) -> dict[str, Any]:
         detector: the detector.
 
     Returns:
-        Its kind, layers, threshold, unit, and its `sha256` if it has one.
+        Its kind, layers, threshold, unit, and its `sha256`, or where it has none the fingerprint of all that it holds.
+
+    Raises:
+        TypeError: it has no `sha256`, and holds something that cannot be read.
     """
     return {
         "kind": type(detector).__name__,
         "layers": list(detector.layers),
         "threshold": float(detector.threshold),
         "unit": float(detector.unit),
-        "sha256": getattr(detector, "sha256", None),
+        "sha256": _sha256(detector),
     }
+
+
+def _sha256(detector: Detector) -> str:
+    given: str | None = getattr(detector, "sha256", None)
+    if given is not None:
+        return given
+    try:
+        return fingerprint(detector)
+    except TypeError as error:
+        raise TypeError(f"detector must have a property sha256 of what it was fitted to: {error}") from None
 
 
 def excess(detector: Detector, features: Features) -> Tensor:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from medadv.objectives import Margin
-from medadv.sweep.black_box import QUERIES, BlackBox, stronger
-from medadv.sweep.planted import PlantedVictim
+from medadv.attacks import Attack
+from medadv.objectives import Margin, Objective, Stabilised, Undetected
+from medadv.sweep.black_box import QUERIES, Beyond, BlackBox, beyond, searched
+from medadv.sweep.planted import DetectorAlone, PlantedVictim
 from medadv.sweep.sample import TOLERANCE, Finding, Probe, Sample, joined, judged, not_run
 
-# Of the way of the margin from the clean image to the best that the black box found.
-_PLANTED_AT = 0.8
+# Of the way of the margin from the clean image to the best that the black box found; what is left to the attack.
+_LEEWAY = 0.2
 
 
 def no_black_box_stronger(
@@ -32,7 +33,8 @@ def no_black_box_stronger(
         transferred: what attacks on surrogates do to each of them; None where no surrogate was named.
 
     Returns:
-        Passed where none of them breaks more than 0.2 % of the sample in addition.
+        Passed where none of them breaks images in addition, but for at most 5 % of the sample that the attack breaks,
+        too, when it is repeated with other random numbers.
     """
     parts = []
     passed = True
@@ -40,12 +42,19 @@ def no_black_box_stronger(
         if len(each.survivors) == 0:
             parts.append(f"{each}: breaks all {len(sample)} images itself")
             continue
-        passed = passed and not stronger(each, [box, *others], sample)
+        more = beyond(each, [box, *others], sample)
+        passed = passed and not more.shows_more
         counts = [f"{box.title} with {QUERIES} queries breaks {_broken(box)}"]
         counts += [f"{other.title} {_broken(other)}" for other in others]
-        parts.append(f"{each}: {', '.join(counts)} of the {len(each.survivors)} images that withstand")
+        parts.append(f"{each}: {', '.join(counts)} of the {len(each.survivors)} images that withstand{_luck(more)}")
     without = " No surrogate was named, so that no attack was made on another model." if transferred is None else ""
     return judged(passed, joined(parts) + without)
+
+
+def _luck(more: Beyond) -> str:
+    if more.by_chance == 0:
+        return ""
+    return f" ({more.by_chance} of them the attack breaks, too, when it is repeated with other random numbers)"
 
 
 def _broken(box: BlackBox) -> int:
@@ -61,25 +70,30 @@ def planted_weakness(probes: Sequence[Probe], found: Sequence[BlackBox], sample:
     somewhere finds one. After the active tests of Zimmermann et al., "Increasing confidence in adversarial robustness
     evaluations" (2022), which train a new last layer for each image; moving the threshold is ours.
 
+    Of a model with a detector the change must also pass: where it is rejected, the threshold of the score is raised a
+    fifth of its way beyond it. Then the detector is tried alone, beside a classifier that is always wrong: it rejects
+    all but what has come 80 % of the way to the least suspicious change that such a search found.
+
     Args:
         probes: the attacks, tried on the sample.
         found: by the black box, for each of them.
         sample: the images.
 
     Returns:
-        Passed where each attack misses at most 5 % of the sample.
+        Passed where each attack misses at most 5 % of the sample, and so for the detector alone.
     """
     parts = []
     passed = True
     counted = 0
     for each, box in zip(probes, found, strict=True):
-        planted, broken = _planted(each, box, sample)
-        counted += planted
-        passed = passed and planted - broken <= TOLERANCE * len(sample)
-        parts.append(
-            f"{each}: where {box.title} with {QUERIES} queries shows a weakness to plant, in {planted} of "
-            f"{len(box.rows)} images, the attack finds it in {broken}"
-        )
+        trials = {f"{each}": _planted(each.attack, box, sample)}
+        if sample.victim.guarded:
+            trials[f"{each}, the detector alone"] = _of_the_detector(each.attack, sample)
+        for title, trial in trials.items():
+            counted += trial.planted
+            found_enough = trial.planted - trial.found <= TOLERANCE * len(sample)
+            passed = passed and found_enough
+            parts.append(f"{title}: {trial}{'' if found_enough else _with_the_margin(each, trial)}")
     if counted == 0:
         return not_run(
             "No weakness could be planted: no change that a search without gradients found brings an answer nearer to "
@@ -88,28 +102,100 @@ def planted_weakness(probes: Sequence[Probe], found: Sequence[BlackBox], sample:
     return judged(passed, joined(parts))
 
 
-def _planted(each: Probe, box: BlackBox, sample: Sample) -> tuple[int, int]:
-    """In how many images a weakness was planted, and in how many of them the attack finds it."""
-    clean, best = Margin()(sample.logits[box.rows], sample.targets[box.rows]), box.result.loss
-    thresholds = clean + _PLANTED_AT * (best - clean)
-    rows = _can_be_planted(box, thresholds, sample)
-    if len(rows) == 0:
-        return 0, 0
-    part = sample.part(box.rows[rows])
-    victim = PlantedVictim(sample.victim, part.targets, thresholds[rows])
-    with torch.no_grad():
-        logits = victim(part.images)
-    # Without early stopping the batch stays whole, as the planted network needs it.
-    attack = replace(each.attack, stop_early=False)
-    result = attack.run(victim, part.images, part.targets, part.ids, logits)
-    return len(rows), int(result.success.sum())
+@dataclass(frozen=True)
+class _Trial:
+    """In how many of the images that a search looked at a weakness was planted, and in how many it is found.
+
+    `again` says in how many another attack finds it.
+    """
+
+    searched_with: str
+    images: int
+    planted: int
+    found: int
+    again: Callable[[Attack], int]
+
+    def __str__(self) -> str:
+        return (
+            f"where {self.searched_with} with {QUERIES} queries shows a weakness to plant, in {self.planted} of "
+            f"{self.images} images, the attack finds it in {self.found}"
+        )
 
 
-def _can_be_planted(box: BlackBox, thresholds: Tensor, sample: Sample) -> Tensor:
-    """Rows of the box that are right when clean and wrong as the box changed them, by their thresholds."""
-    part = sample.part(box.rows)
-    victim = PlantedVictim(sample.victim, part.targets, thresholds)
+def _planted(attack: Attack, box: BlackBox, sample: Sample) -> _Trial:
+    """Plant the weaknesses that a search found, and attack."""
+    part, best = _before_and_after(box, sample)
+    if not sample.victim.guarded:
+        return _tried(attack, box, part, _nearer(part.logits, best, part.targets))
+    nearer = _nearer(part.logits[:, :-1], best[:, :-1], part.targets)
+    # The detector lets what was found pass; where it does so anyway, it stays as it is.
+    alarms = torch.where(best[:, -1] > 0, _laxer(part.logits, best), torch.zeros_like(nearer))
+    return _tried(attack, box, part, nearer, alarms)
+
+
+def _of_the_detector(attack: Attack, sample: Sample) -> _Trial:
+    """The same for the detector of a guarded victim alone."""
+    classes = sample.logits.shape[1] - 1
+    targets = torch.zeros_like(sample.targets)
+    victim = DetectorAlone(sample.victim, DetectorAlone.wrong_answer(targets, classes))
     with torch.no_grad():
-        right = victim.correct(victim(part.images), part.targets)
-        wrong = ~victim.correct(victim(box.result.images), part.targets)
-    return (right & wrong).nonzero().flatten()
+        alone = replace(sample, victim=victim, targets=targets, logits=victim(sample.images))
+    # What the attack raises of the classes plays no part, as they are wrong already.
+    attack = replace(attack, objective=Undetected())
+    box = searched(attack, alone, torch.arange(len(sample), device=sample.ids.device))
+    part, best = _before_and_after(box, alone)
+    alarms = _laxer(part.logits, best)
+    return _tried(attack, box, part, torch.zeros_like(alarms), alarms)
+
+
+def _before_and_after(box: BlackBox, sample: Sample) -> tuple[Sample, Tensor]:
+    """The images that were searched, and what the model says of what was found."""
+    with torch.no_grad():
+        return sample.part(box.rows), sample.victim(box.result.images)
+
+
+def _nearer(clean: Tensor, best: Tensor, targets: Tensor) -> Tensor:
+    """The margin at which classes turn: a fifth of the way back from the best change, 0 where they are wrong anyway."""
+    before, after = (Margin()(logits, targets) for logits in (clean, best))
+    return torch.where(before > 0, torch.zeros_like(after), after - _LEEWAY * (after - before).abs())
+
+
+def _laxer(clean: Tensor, best: Tensor) -> Tensor:
+    """The excess from which a detector rejects: a fifth of its way beyond the best change."""
+    return best[:, -1] + _LEEWAY * (best[:, -1] - clean[:, -1]).abs()
+
+
+def _tried(attack: Attack, box: BlackBox, part: Sample, *thresholds: Tensor) -> _Trial:
+    """In how many of the images that were searched these thresholds are a weakness, and in how many it is found."""
+    planted = PlantedVictim(part.victim, part.targets, *thresholds)
+    with torch.no_grad():
+        logits = planted(part.images)
+        right = planted.correct(logits, part.targets)
+        wrong = ~planted.correct(planted(box.result.images), part.targets)
+    rows = (right & wrong).nonzero().flatten()
+    chosen = replace(part.part(rows), logits=logits[rows])
+    victim = PlantedVictim(part.victim, chosen.targets, *(values[rows] for values in thresholds))
+
+    def found(attack: Attack) -> int:
+        if len(rows) == 0:
+            return 0
+        # Without early stopping the batch stays whole, as the planted network needs it.
+        return int(replace(chosen, victim=victim).attack(replace(attack, stop_early=False)).success.sum())
+
+    return _Trial(box.title, len(box.rows), len(rows), found(attack), found)
+
+
+def _with_the_margin(each: Probe, trial: _Trial) -> str:
+    """What an attack that misses weaknesses finds of them with the margin as its objective, if it has another."""
+    attack = each.attack
+    objective = _margin_within(attack.objective)
+    if objective == attack.objective:
+        return ""
+    found = trial.again(replace(attack, objective=objective))
+    return f", and in {found} with objective={objective!r}" if found > trial.found else ""
+
+
+def _margin_within(objective: Objective) -> Objective:
+    if isinstance(objective, Undetected | Stabilised):
+        return replace(objective, objective=_margin_within(objective.objective))
+    return Margin()

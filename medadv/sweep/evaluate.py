@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,8 @@ def evaluate(
     at a smaller budget keeps that result; an attack that looks for the smallest change is run once, and the budgets are
     read off. A unit is committed when it is complete, the units of budgets that fall together; stopping (an exception
     from `progress`, KeyboardInterrupt, kill -9) loses only what is in work, and a continued evaluation stores the same
-    rows as one that was never stopped.
+    rows as one that was never stopped. Budgets that fall are committed one after the other; where that was stopped,
+    their search is made again in the batches in which it was begun, whatever `batch_size` is now.
 
     Args:
         evaluation: what is evaluated.
@@ -131,6 +132,15 @@ def _open(path: str | os.PathLike[str], plan: dict[str, Any], resume: bool) -> S
     if found:
         raise PlanDiffers(f"{Path(path)} holds another evaluation and cannot be continued: {'; '.join(shown)}")
     return store
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """How many images the model is shown at once, how many an attack works on, and how many clean ones are shown."""
+
+    batch_size: int
+    images_held: int
+    clean_batch_size: int
 
 
 class _Run:
@@ -201,14 +211,32 @@ class _Run:
             return
         examples = _examples(units[0])
 
+        begun = self._begun_with(units)
+        batches = self._batches(curve) if begun is None else begun
+        aside = "" if batches == self._batches(curve) else f" ({batches.batch_size} at once, as it was begun)"
+
         def tell(step: int, share: float) -> None:
-            doing = f"{curve.label} {curve.budgets[step]:.4g}, images {examples[0]} to {examples[-1]}"
+            doing = f"{curve.label} {curve.budgets[step]:.4g}, images {examples[0]} to {examples[-1]}{aside}"
             self.progress(Progress(doing, self.done + share * len(missing), self.total))
 
-        shown, held = self._shown(examples), self._held(curve)
-        outcomes, seconds = fall(self.evaluation, self.victim, curve, examples, shown, held, tell)
+        evaluation = self.evaluation
+        if batches.clean_batch_size != evaluation.batch_size:
+            evaluation = replace(evaluation, batch_size=batches.clean_batch_size)
+        victim = evaluation.victim.in_batches_of(batches.batch_size, self._still_there)
+        outcomes, seconds = fall(evaluation, victim, curve, examples, self._shown(examples), batches.images_held, tell)
         for step in missing:
-            self._commit(units[step], outcomes[step], seconds[step])
+            self._commit(units[step], outcomes[step], seconds[step], batches)
+
+    def _begun_with(self, units: list[Unit]) -> _Batches | None:
+        """The batches of those budgets that are there, as budgets that fall are all of one search; None without one.
+
+        In others an image might, by rounding, withstand a budget and break at a smaller one.
+        """
+        for unit in units:
+            if unit.id in self.committed:
+                facts = self.store.receipt(unit.id).facts
+                return _Batches(*(facts[item.name] for item in fields(_Batches)))
+        return None
 
     def _search(self, curve: Curve, shard: int) -> None:
         """Once for the smallest change; then the budgets are read off."""
@@ -224,7 +252,7 @@ class _Run:
                 continue
             columns = read_off(found.columns, budget, margins)
             within = columns["example"][columns["status"] == str(Status.SUCCESS)]
-            self._commit(unit, Outcome(columns, panels_within(found.panels, within)), seconds=0.0)
+            self._commit(unit, Outcome(columns, panels_within(found.panels, within)), 0.0, self._batches(curve))
 
     def _known(self, unit: Unit) -> Outcome | None:
         if unit.id not in self.committed:
@@ -245,9 +273,9 @@ class _Run:
         self.progress(Progress(doing, self.done, self.total))
         outcome = Outcome.blank(evaluation.data, examples) if smaller is None else smaller
         rows = examples if smaller is None else smaller.examples(Status.FAILED)
-        held = self._held(curve)
-        for start in range(0, len(rows), held):
-            batch = rows[start : start + held]
+        batches = self._batches(curve)
+        for start in range(0, len(rows), batches.images_held):
+            batch = rows[start : start + batches.images_held]
             ids = torch.from_numpy(batch).to(evaluation.device)
             images, targets, logits = evaluation.images[ids], evaluation.targets[ids], evaluation.logits[ids]
             clean_forwards = 1 if smaller is None else 0
@@ -255,22 +283,22 @@ class _Run:
             outcome = outcome.with_result(attack, batch, images, result, evaluation.data, self._shown(examples))
             share = (start + len(batch)) / len(rows)
             self.progress(Progress(doing, self.done + share, self.total))
-        self._commit(unit, outcome, time.monotonic() - started)
+        self._commit(unit, outcome, time.monotonic() - started, batches)
         return outcome
 
-    def _held(self, curve: Curve) -> int:
-        """How many images an attack works on; the model is shown a batch of them at once."""
-        return self.batch_size * (_BATCHES_HELD if curve.packs_anew else 1)
+    def _batches(self, curve: Curve) -> _Batches:
+        held = self.batch_size * (_BATCHES_HELD if curve.packs_anew else 1)
+        return _Batches(self.batch_size, held, self.evaluation.batch_size)
 
     def _shown(self, examples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which of these images are kept to be looked at."""
         return panel_examples(self.labels[examples], self.correct[examples], int(examples[0]))
 
-    def _commit(self, unit: Unit, outcome: Outcome, seconds: float) -> None:
+    def _commit(self, unit: Unit, outcome: Outcome, seconds: float, batches: _Batches) -> None:
         columns = outcome.columns.items()
         texts = {name: values.tolist() if values.dtype == object else values for name, values in columns}
         artifacts = outcome.panels if outcome.panels and len(outcome.panels["examples"]) else None
-        self.store.commit(unit, texts, artifacts, self._facts(seconds))
+        self.store.commit(unit, texts, artifacts, {**self._facts(seconds), **asdict(batches)})
         self.done += 1
 
     def _facts(self, seconds: float) -> dict[str, Any]:

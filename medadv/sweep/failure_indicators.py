@@ -2,14 +2,15 @@
 
 Pintor et al., "Indicators of attack failure: debugging and improving optimization of adversarial examples" (2022), and
 those of its first version (2021). Looked at in the images that withstand, at the margin rather than at the loss, whose
-size says little where a model is sure. Of attacks that are made on another model: whether what fools that model fools
-this one. Not here: that an attack without limit fails, which is C15.
+size says little where a model is sure; of a model with a detector (ours) at the margin of the classes until an answer
+is wrong, and at the detector's score where it is. Of attacks that are made on another model: whether what fools that
+model fools this one. Not here: that an attack without limit fails, which is C15.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -58,7 +59,7 @@ def failure_indicators(
             "had no gradient in a tenth of the steps or more": zero_gradients(way),
             "ended further from a wrong answer than they began": falling_margin(way),
             "still came nearer as fast as ever at the last step": still_rising(way),
-            "move by a tenth of their margin in a hundredth of the budget": unstable(each, sample, rows),
+            f"move by a tenth of their {_answer(sample)} in a hundredth of the budget": unstable(each, sample, rows),
         }
         told = ", ".join(f"{int(raised.sum())} {what}" for what, raised in counts.items())
         passed = passed and all(int(raised.sum()) <= TOLERANCE * len(sample) for raised in counts.values())
@@ -68,6 +69,10 @@ def failure_indicators(
         parts.append(str(made))
     without = "" if transfers else " No surrogate was named, so that it was not asked whether attacks transfer."
     return judged(passed, joined(parts) + without)
+
+
+def _answer(sample: Sample) -> str:
+    return "margin, or of their detector's score," if sample.victim.guarded else "margin"
 
 
 def silent_success(way: Trace) -> Tensor:
@@ -97,13 +102,15 @@ def zero_gradients(way: Trace) -> Tensor:
 def falling_margin(way: Trace) -> Tensor:
     """Images that were further from a wrong answer after the last step than before the first.
 
+    Or, of a guarded victim, more suspicious at the last step where the answer was wrong than at the first.
+
     Args:
         way: of the attack.
 
     Returns:
         bool [M].
     """
-    return way.margins[-1] < way.margins[0]
+    return _any([stage[-1] < stage[0] for stage in way.stages])
 
 
 def still_rising(way: Trace) -> Tensor:
@@ -121,10 +128,18 @@ def still_rising(way: Trace) -> Tensor:
     """
     if len(way.margins) - 1 < _FEWEST_STEPS:
         return torch.zeros_like(way.margins[0], dtype=torch.bool)
-    best = way.margins.double().cummax(dim=0).values
+    return _any([_rises_to_the_end(stage) for stage in way.stages])
+
+
+def _rises_to_the_end(stage: Tensor) -> Tensor:
+    best = stage.double().cummax(dim=0).values
     risen = best[-1] > best[0]
     heights = (best - best[0]) / torch.where(risen, best[-1] - best[0], torch.ones_like(best[0]))
     return risen & (break_point_angle(heights) > _STRAIGHT)
+
+
+def _any(raised: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(raised)).any(dim=0)
 
 
 def break_point_angle(heights: Tensor) -> Tensor:
@@ -151,6 +166,8 @@ def break_point_angle(heights: Tensor) -> Tensor:
 def unstable(each: Probe, sample: Sample, rows: Tensor) -> Tensor:
     """Images whose margin moves by a tenth on average when they change at random by a hundredth of the budget.
 
+    Or, of a guarded victim, the detector's excess by a tenth of it or of its unit, whichever is more.
+
     Args:
         each: the attack, whose kind of change is tried.
         sample: the images.
@@ -161,11 +178,25 @@ def unstable(each: Probe, sample: Sample, rows: Tensor) -> Tensor:
     """
     part, bounds = sample.part(rows), sample.victim.bounds
     near = each.attack.perturbation.scaled(_NEAR)
-    before = Margin()(part.logits, part.targets)
-    moved = []
+    answers = []
     for number in range(_DRAWS):
         draw = Draw(sample.seed, part.ids, _DRAW_NUMBER + number)
         with torch.no_grad():
             images = near.apply(part.images, near.random(part.images, draw, bounds), bounds)
-            moved.append((Margin()(sample.victim(images), part.targets) - before).abs())
-    return torch.stack(moved).mean(dim=0) > _UNSTABLE * before.abs()
+            answers.append(sample.victim(images))
+    guarded = sample.victim.guarded
+
+    def margin(logits: Tensor) -> Tensor:
+        return Margin()(logits[:, :-1] if guarded else logits, part.targets)
+
+    def moves(value: Callable[[Tensor], Tensor], least: float) -> Tensor:
+        before = value(part.logits)
+        moved = torch.stack([(value(logits) - before).abs() for logits in answers]).mean(dim=0)
+        return moved > _UNSTABLE * before.abs().clamp_min(least)
+
+    return moves(margin, 0.0) | moves(_excess, 1.0) if guarded else moves(margin, 0.0)
+
+
+def _excess(logits: Tensor) -> Tensor:
+    """Of a guarded victim's detector."""
+    return logits[:, -1]

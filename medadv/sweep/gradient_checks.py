@@ -13,10 +13,10 @@ from medadv.attacks import Attack, Draw
 from medadv.models import Victim
 from medadv.models.bpda import stand_ins_in_place
 from medadv.objectives import Margin
-from medadv.sweep.black_box import BlackBox, stronger
+from medadv.sweep.black_box import Beyond, BlackBox, beyond
 from medadv.sweep.forward_watch import ForwardWatch
 from medadv.sweep.plan import Curve
-from medadv.sweep.sample import Finding, Probe, Sample, joined, judged, percent
+from medadv.sweep.sample import Finding, Probe, Sample, joined, judged, not_run, percent
 
 _CHANGES = 2  # random changes per image along which the gradient is followed
 _INTERVALS = (2, 8)  # of the trapezoidal rule; the second only where the first is too coarse for a sound model
@@ -100,6 +100,7 @@ def whole_defence(
     """
     parts = []
     passed = True
+    moved = False
     module = sample.victim.module
     for each, found in zip(probes, boxes or [[]] * len(probes), strict=True):
         with stand_ins_in_place(module) as stand_ins:
@@ -107,14 +108,17 @@ def whole_defence(
         if whole.images == 0:
             parts.append(f"{each}: random changes move the answer by no more than rounding")
             continue
+        moved = True
         passed = passed and whole.good
         where = f", where {_counted(stand_ins)} the place of what it stands for" if stand_ins else ""
         parts.append(f"{each}: along random changes of this budget the gradient leaves {whole}{where}")
         if stand_ins or sample.victim.randomised:
             followed = _decisive(each, sample, _of_the_attack(_samples(each, sample)))
-            beaten = stronger(each, found, sample)
-            passed = passed and (followed.good or not beaten)
-            parts.append(f"{_what_it_follows(each, sample)} leaves {followed}{'' if followed.good else _told(beaten)}")
+            more = beyond(each, found, sample)
+            passed = passed and (followed.good or not more.shows_more)
+            parts.append(f"{_what_it_follows(each, sample)} leaves {followed}{'' if followed.good else _told(more)}")
+    if not moved:
+        return not_run(joined(parts))
     return judged(passed, joined(parts) + ("" if passed else _what_hides(sample)))
 
 
@@ -131,8 +135,10 @@ def _what_it_follows(each: Probe, sample: Sample) -> str:
     return f"compared with the model as it is judged, the gradient that the attack follows{draws}"
 
 
-def _told(beaten: bool) -> str:
-    return f", and what was tried without it breaks {'images' if beaten else 'none of the images'} that withstand"
+def _told(more: Beyond) -> str:
+    broken = "images" if more.images else "none of the images"
+    luck = "" if more.shows_more or more.images == 0 else ", which the attack breaks, too, when it is repeated"
+    return f", and what was tried without it breaks {broken} that withstand{luck}"
 
 
 @dataclass(frozen=True)

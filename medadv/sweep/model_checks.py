@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from medadv.attacks import PGD, Gradient
+from medadv.attacks import PGD, Attack, Gradient
 from medadv.models import RandomisedVictim
 from medadv.sweep.forward_watch import ForwardWatch
 from medadv.sweep.plan import Curve
@@ -55,24 +55,29 @@ def deterministic(sample: Sample) -> Finding:
         passes = torch.stack([sample.victim(sample.images) for _ in range(_REPEATS)]).double()
     width = (passes.amax(dim=(0, 2)) - passes.amin(dim=(0, 2))).clamp_min(1e-300)
     difference = float(((passes.amax(dim=0) - passes.amin(dim=0)).amax(dim=1) / width).max())
-    classes = passes.argmax(dim=2)
-    moved = int((classes != classes[0]).any(dim=0).sum())
+    moved = torch.stack([_differ(sample, logits, passes[0]) for logits in passes]).any(dim=0)
     sentence = (
-        f"In {_REPEATS} passes of {len(sample)} images {moved} changed their class, and the logits differed by "
-        f"{difference:.2g} of their range at most.{_other_draws(sample, classes[0])}"
+        f"In {_REPEATS} passes of {len(sample)} images {int(moved.sum())} changed their class, and the logits differed "
+        f"by {difference:.2g} of their range at most.{_other_draws(sample, passes[0])}"
     )
-    return judged(moved == 0 and difference < _REPEAT_TOLERANCE, sentence)
+    return judged(not bool(moved.any()) and difference < _REPEAT_TOLERANCE, sentence)
 
 
-def _other_draws(sample: Sample, classes: Tensor) -> str:
+def _differ(sample: Sample, logits: Tensor, others: Tensor) -> Tensor:
+    """Which images are answered otherwise, bool [M]: by another class, by one of several labels, or by a detector."""
+    answers, expected = (sample.victim.task.predict(values) for values in (logits, others))
+    return (answers != expected).reshape(len(answers), -1).any(dim=1)
+
+
+def _other_draws(sample: Sample, logits: Tensor) -> str:
     victim = sample.victim
     if not isinstance(victim, RandomisedVictim):
         return ""
     with torch.no_grad():
-        others = victim.redrawn(victim.seed ^ 1)(sample.images).argmax(dim=1)
+        others = victim.redrawn(victim.seed ^ 1)(sample.images)
     return (
         f" The model draws random numbers and is judged by the mean of {victim.draws} fixed draws; by as many others "
-        f"{int((others != classes).sum())} images have another class."
+        f"{int(_differ(sample, others, logits).sum())} images have another class."
     )
 
 
@@ -103,19 +108,33 @@ def without_limit(curves: Sequence[Curve], sample: Sample) -> Finding:
     bias field there is no such budget: no gain makes one image into any other.
 
     Args:
-        curves: the attacks; their objective and steps are used.
+        curves: the attacks; their objectives and steps are used.
         sample: the images.
 
     Returns:
-        Passed where at most 5 % of the images are still right.
+        Passed where at most 5 % of the images are still right, for each objective.
     """
-    given = curves[0].gradient_attacks[-1]
-    steps = max(given.steps, _STEPS_PAST_A_DETECTOR if sample.victim.guarded else _STEPS_WITHOUT_LIMIT)
-    draws = Gradient(samples=given.gradient.samples if sample.victim.randomised else 1)
-    attack = replace(PGD(eps=1.0, steps=steps, seed=sample.seed), objective=given.objective, gradient=draws)
-    left = int(sample.attack(attack).robust.sum())
+    parts = []
+    passed = True
+    for given in _of_different_aims(curves):
+        steps = max(given.steps, _STEPS_PAST_A_DETECTOR if sample.victim.guarded else _STEPS_WITHOUT_LIMIT)
+        draws = Gradient(samples=given.gradient.samples if sample.victim.randomised else 1)
+        attack = replace(PGD(eps=1.0, steps=steps, seed=sample.seed), objective=given.objective, gradient=draws)
+        left = int(sample.attack(attack).robust.sum())
+        passed = passed and left <= _LEFT_WITHOUT_LIMIT * len(sample)
+        parts.append(f"{steps} steps that raise {given.objective!r} leave {left} ({percent(left / len(sample))})")
     sentence = (
-        f"pgd over the full range of intensities, {steps} steps: {left} of {len(sample)} images are still right "
-        f"({percent(left / len(sample))}, at most {percent(_LEFT_WITHOUT_LIMIT)} expected)."
+        f"pgd over the full range of intensities: of {len(sample)} images {'; '.join(parts)} still right, at most "
+        f"{percent(_LEFT_WITHOUT_LIMIT)} expected."
     )
-    return judged(left <= _LEFT_WITHOUT_LIMIT * len(sample), sentence)
+    return judged(passed, sentence)
+
+
+def _of_different_aims(curves: Sequence[Curve]) -> list[Attack]:
+    """One attack of each objective, the one of most steps."""
+    found: dict[str, Attack] = {}
+    for attack in (curve.gradient_attacks[-1] for curve in curves):
+        other = found.setdefault(repr(attack.objective), attack)
+        if attack.steps > other.steps:
+            found[repr(attack.objective)] = attack
+    return list(found.values())

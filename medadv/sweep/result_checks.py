@@ -124,17 +124,25 @@ def clean_accuracy(store: Store) -> Finding:
         store: with committed attacks.
 
     Returns:
-        Passed where all units agree on it.
+        Passed where all units agree on it, image by image.
     """
     points = read_points(store)
     counts = sorted({(point.correct, point.images) for point in points})
+    differing = int(
+        store.query(
+            "SELECT count(*) AS differing FROM (SELECT example FROM rows GROUP BY example "
+            "HAVING count(DISTINCT status = 'already wrong') > 1)",
+            kind="attack",
+        )["differing"][0]
+    )
+    same = len(counts) == 1 and differing == 0
     correct, images = counts[0]
     low, high = wilson(correct, images)
     sentence = (
         f"{correct} of {images} images ({percent(correct / images)}, 95 % interval {100 * low:.1f} to {percent(high)}) "
-        f"are right without attack; {'all' if len(counts) == 1 else 'not all'} attacks and budgets saw the same."
+        f"are right without attack; {'all' if same else 'not all'} attacks and budgets saw the same."
     )
-    return judged(len(counts) == 1, sentence)
+    return judged(same, sentence)
 
 
 def provenance(evaluation: Evaluation, store: Store) -> Finding:

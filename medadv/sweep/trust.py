@@ -15,6 +15,7 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from medadv.sweep import (
     attack_checks,
@@ -99,7 +100,7 @@ def run_checks(
 
 def _jobs(evaluation: Evaluation, store: Store, sample: Sample | None) -> dict[str, Callable[[], Finding]]:
     jobs: dict[str, Callable[[], Finding]] = {
-        "C1": lambda: model_checks.logits(evaluation.logits),
+        "C1": lambda: model_checks.logits(_of_the_classes(evaluation)),
         "C8": lambda: result_checks.falling(store, _others(evaluation)),
         "C10": lambda: result_checks.worst_case(store),
         "C11": lambda: result_checks.clean_accuracy(store),
@@ -175,17 +176,18 @@ class _OnTheSample:
             "C16": lambda: black_box_checks.planted_weakness(self.probes, self.black_boxes, sample),
             "C17": lambda: gradient_checks.whole_defence(self.probes, sample, self.without_gradients),
             "C18": self.failures,
-            **self._not_with_a_detector(),
         }
-
-    def _not_with_a_detector(self) -> dict[str, Callable[[], Finding]]:
-        return {name: partial(not_run, _NO_DETECTOR) for name in ("C16", "C18") if self.sample.victim.guarded}
 
     def failures(self) -> Finding:
         made = self.evaluation.transfer_curves
         told = [transfer_of(curve, attack_checks.telling_step(curve, self.store), self.sample) for curve in made]
         alone = len(made) == len(self.evaluation.curves)
         return failure_indicators.failure_indicators(self.probes, self.sample, told, alone)
+
+
+def _of_the_classes(evaluation: Evaluation) -> Tensor:
+    """The clean logits without the last column of a guarded victim, which is its detector's."""
+    return evaluation.logits[:, :-1] if evaluation.victim.guarded else evaluation.logits
 
 
 def _others(evaluation: Evaluation) -> set[str]:
@@ -222,5 +224,4 @@ def spread(numbers: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 _NO_GRADIENT_ATTACK = "No attack that follows gradients of the model within a budget was run."
-_NO_DETECTOR = "It is made for a classifier alone, and this model has a detector."
 _NO_SAMPLE = "The model gets no image right, so there is nothing to attack."

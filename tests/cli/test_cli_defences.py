@@ -144,8 +144,8 @@ def test_a_model_with_a_detector(deployed):
         "square:queries=5": None,
         "transfer-pgd": "CrossEntropy()",
     }
-    detector = {"kind": "Bright", "layers": ["0"], "threshold": 0.48, "unit": 0.05, "sha256": None}
-    assert plan["model"]["detector"] == detector
+    detector = {"kind": "Bright", "layers": ["0"], "threshold": 0.48, "unit": 0.05}
+    assert {name: plan["model"]["detector"][name] for name in detector} == detector
     assert plan["model"]["rejection"] == 2
     table = rows_of()
     images = torch.from_numpy(np.stack([np.asarray(clean_image(name)) for name in table["name"][:16]]))
@@ -179,6 +179,23 @@ def test_another_threshold_is_another_evaluation(deployed, monkeypatch):
     again = deployed("guarded", "--budget", "0.01", "--resume")
     assert again.exit_code == 2
     assert "model.detector.threshold was 0.48 and is now 0.47" in again.stderr
+
+
+def test_a_detector_that_holds_something_else_is_another_evaluation(deployed, monkeypatch):
+    source = Path("deployed.py").read_text()
+    holding = 'GuardedVictim(Victim(classifier()), Bright(torch.full((3,), float(os.environ["HELD"]))))'
+    Path("deployed.py").write_text(
+        source.replace("GuardedVictim(Victim(classifier()), Bright())", holding).replace(
+            "    def score(", "    def __init__(self, held=None):\n        self.held = held\n\n    def score("
+        )
+    )
+    monkeypatch.setenv("HELD", "1")
+    assert deployed("guarded", "--budget", "0.01").exit_code == 0
+    assert deployed("guarded", "--budget", "0.01", "--resume").exit_code == 0
+    monkeypatch.setenv("HELD", "2")
+    again = deployed("guarded", "--budget", "0.01", "--resume")
+    assert again.exit_code == 2
+    assert "model.detector.sha256 was" in again.stderr
 
 
 def test_what_the_table_says_of_a_detector_that_no_attack_goes_against(deployed):

@@ -1,15 +1,27 @@
 """C6 and C16: what a search without gradients finds, the attack finds."""
 
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from medadv.attacks import APGD, MIFGSM, PGD, BiasFieldAttack, Square, random_search, transfer
+from medadv.attacks import (
+    APGD,
+    MIFGSM,
+    PGD,
+    AdversarialSmoothBiasField,
+    BiasFieldAttack,
+    Square,
+    StabilisedMedicalAttack,
+    Status,
+    random_search,
+    transfer,
+)
 from medadv.models import Victim
-from medadv.objectives import Margin
-from medadv.sweep.black_box import QUERIES, black_box, transfers
+from medadv.objectives import CrossEntropy, Margin, Stabilised
+from medadv.sweep.black_box import QUERIES, Beyond, beyond, black_box, transfers
 from medadv.sweep.black_box_checks import no_black_box_stronger, planted_weakness
 from medadv.sweep.curve import Curve, Surrogate
 from medadv.sweep.planted import PlantedVictim
@@ -50,10 +62,30 @@ def test_a_sound_attack_passes(attack, task):
     assert (stronger.outcome, planted.outcome) == ("passed", "passed")
 
 
-def test_cross_entropy_over_several_labels_is_found_to_be_weak():
+@pytest.mark.parametrize(
+    ("attack", "told"),
+    [
+        (PGD(0.02), "Margin()"),
+        (StabilisedMedicalAttack(0.02), f"{Stabilised(Margin())!r}"),
+        (AdversarialSmoothBiasField(1.05, objective=CrossEntropy()), "Margin()"),
+    ],
+    ids=["pgd", "stabilised", "smooth bias field"],
+)
+def test_cross_entropy_over_several_labels_is_found_to_be_weak(attack, told):
     """It pushes all labels at once, though one wrong label is enough; the margin goes for the nearest."""
-    _, planted = both(PGD(0.02), sample_of(classes=3, task="multilabel"))
+    _, planted = both(attack, sample_of(classes=3, task="multilabel"))
     assert planted.outcome == "failed"
+    found, better = re.search(r"finds it in (\d+), and in (\d+) with objective=", planted.sentence).groups()
+    assert int(better) > int(found)
+    assert planted.sentence.endswith(f"with objective={told}.")
+
+
+def test_the_margin_is_not_recommended_where_it_does_not_help():
+    sample = sample_of()
+    for attack in (PGD(0.08, step_size=1e-6, random_start=False), PGD(0.08, step_size=1e-6, objective=Margin())):
+        _, planted = both(attack, sample)
+        assert planted.outcome == "failed"
+        assert "with objective" not in planted.sentence
 
 
 @pytest.mark.parametrize("attack", SOUND, ids=repr)
@@ -109,6 +141,41 @@ def test_one_image_more_is_one_too_many():
     status[0] = 1
     found = replace(box, result=replace(box.result, status=status))
     assert no_black_box_stronger([probe], [found], sample).outcome == "failed"
+
+
+def with_luck(unlucky, never, count=24):
+    """Images that the attack breaks but is said not to have broken this time, and such that it never breaks."""
+    sample = sample_of(count=count)
+    probe, further = probed(PGD(0.04), sample), probed(PGD(0.08), sample)
+    wanted = torch.cat([probe.broken[:unlucky], (probe.result.robust & further.result.success).nonzero()[:never, 0]])
+    assert len(wanted) == unlucky + never
+    status = probe.result.status.clone()
+    status[wanted] = Status.FAILED
+    probe = Probe(probe.attack, replace(probe.result, status=status))
+    box = black_box(probe, sample)
+    found = torch.where(torch.isin(box.rows, wanted), int(Status.SUCCESS), int(Status.FAILED)).to(status.dtype)
+    return probe, replace(box, result=replace(box.result, status=found)), sample
+
+
+@pytest.mark.parametrize(
+    ("unlucky", "never", "count", "outcome"),
+    [(1, 0, 24, "passed"), (2, 0, 24, "failed"), (0, 1, 24, "failed"), (1, 1, 40, "failed"), (2, 0, 40, "passed")],
+)
+def test_what_the_attack_breaks_in_another_run_is_luck_where_it_is_little(unlucky, never, count, outcome):
+    probe, box, sample = with_luck(unlucky, never, count)
+    finding = no_black_box_stronger([probe], [box], sample)
+    assert finding.outcome == outcome
+    told = f"({unlucky} of them the attack breaks, too, when it is repeated with other random numbers)"
+    assert (told in finding.sentence) == (unlucky > 0 and unlucky + never <= 0.05 * count)
+    assert f"Square with 100 queries breaks {unlucky + never} of the" in finding.sentence
+
+
+def test_luck_is_asked_for_on_the_images_in_question_alone():
+    probe, box, sample = with_luck(1, 0)
+    assert beyond(probe, [box, box], sample) == Beyond(1, 1, 24)
+    probe, box, sample = with_luck(0, 1)
+    assert beyond(probe, [box], sample) == Beyond(1, 0, 24)
+    assert beyond(probe, [], sample) == Beyond(0, 0, 24)
 
 
 # Attacks on other models

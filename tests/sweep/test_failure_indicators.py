@@ -31,7 +31,8 @@ def way(*margins, gradients=None, success=None):
     """Margins of one image after the other."""
     columns = torch.tensor(margins).T
     success = torch.tensor([False] * len(margins) if success is None else success)
-    return SimpleNamespace(margins=columns, gradients=gradients, result=SimpleNamespace(success=success))
+    result = SimpleNamespace(success=success)
+    return SimpleNamespace(margins=columns, stages=(columns,), gradients=gradients, result=result)
 
 
 # Indicators

@@ -1,5 +1,11 @@
 """Budgets that fall in an evaluation: the rows of rising ones, for fewer passes, and a trial of the rest."""
 
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,13 +17,14 @@ from medadv.detectors import GaussianDetector, GuardedVictim
 from medadv.models import Victim
 from medadv.objectives import Undetected
 from medadv.report.results import read_results
-from medadv.sweep import Store, Unit, attack_checks, result_checks
+from medadv.sweep import Store, Unit, attack_checks, falling, result_checks
 from medadv.sweep.curve import Curve, Surrogate
 from medadv.sweep.evaluate import evaluate
 from medadv.sweep.plan import Evaluation
 from medadv.sweep.sample import Probe, Sample
 from medadv.sweep.taken_for_granted import Granted, granted_rows, tried_after_all
 
+ROOT = Path(__file__).parents[2]
 SQL = "SELECT * FROM rows JOIN units USING (unit) ORDER BY attack, budget, example"
 FOUND = ("status", "prediction", "loss", "distance", "step")
 PASSES = ("forwards", "backwards")
@@ -135,6 +142,77 @@ def test_a_crash_while_the_budgets_are_committed(job, tmp_path, monkeypatch):
     assert (told[0], told[-1]) == (4, 19)
     again = store.query(SQL, "attack")
     assert all(whole[name].tolist() == again[name].tolist() for name in set(whole) - {"host", "committed"})
+
+
+class Counting(nn.Module):
+    """Its answers hang on how many images are shown at once, as those of others do in the last bit."""
+
+    def forward(self, images):
+        halves = images.flatten(1).reshape(len(images), 16, 2, 8).sum(dim=(1, 3))
+        return halves * (1 + 1e-3 * len(images))
+
+
+def counting(job):
+    return job.evaluation(Counting(), curves=[Curve(PGD(steps=4, step_size=0.5), job.NOISE)], batch_size=64)
+
+
+KILLED_IN_A_CURVE = """
+import os, signal, sys
+sys.path.insert(0, {folder!r})
+import conftest, test_falling
+from types import SimpleNamespace
+from medadv.sweep import Store
+from medadv.sweep.evaluate import evaluate
+
+real, calls = Store.commit, []
+
+def commit(*arguments, **more):
+    calls.append(arguments)
+    if len(calls) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments, **more)
+
+Store.commit = commit
+evaluate(test_falling.counting(conftest), {out!r}, batch_size=1)
+"""
+
+
+def test_a_curve_that_was_killed_between_its_budgets_goes_on_in_the_batches_in_which_it_was_begun(
+    job, tmp_path, monkeypatch
+):
+    begun, other = (
+        evaluate(counting(job), tmp_path / str(size), batch_size=size).query(SQL, "attack") for size in (1, 7)
+    )
+    second = (begun["example"] >= 10) & (begun["example"] < 20)
+    assert (begun["loss"] != other["loss"])[second & (begun["budget"] > job.NOISE[0])].any()  # not committed yet
+    out = tmp_path / "out"
+    code = KILLED_IN_A_CURVE.format(folder=str(Path(__file__).parent), out=str(out))
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120, capture_output=True, check=False)
+    assert process.returncode == -signal.SIGKILL, process.stderr
+    assert len(Store.open(out).done()) == 4
+    told, held = [], []
+
+    def watched(*arguments):
+        held.append(arguments[5])
+        return falling.fall(*arguments)
+
+    monkeypatch.setattr("medadv.sweep.evaluate.fall", watched)
+    evaluation = replace(counting(job), batch_size=9)
+    store = evaluate(evaluation, out, batch_size=7, resume=True, progress=lambda now: told.append(now.doing))
+    found = store.query(SQL, "attack")
+    for name in ("status", "prediction", "loss", "distance", "step", *PASSES):
+        assert found[name][second].tolist() == begun[name][second].tolist(), name
+    third = found["example"] >= 20
+    assert found["loss"][third].tolist() != begun["loss"][third].tolist()
+    attacked = [text for text in told if text.startswith("pgd")]
+    assert {"(1 at once, as it was begun)" in text for text in attacked if "images 10 to 19" in text} == {True}
+    assert not any("as it was begun" in text for text in attacked if "images 20 to 23" in text)
+    kept = ("batch_size", "images_held", "clean_batch_size")
+    facts = {
+        (receipt.unit.fields["shard"], *(receipt.facts[name] for name in kept)) for receipt in store.receipts("attack")
+    }
+    assert facts == {(0, 1, 8, 64), (1, 1, 8, 64), (2, 7, 56, 9)}
+    assert held == [8, 56]
 
 
 def test_stopping_is_possible_between_two_budgets_of_a_batch(job, tmp_path, monkeypatch):

@@ -78,6 +78,7 @@ def test_what_hides_the_gradient_is_named():
 
 def test_a_model_that_does_not_move_is_not_judged():
     finding = whole_defence([Probe(PGD(0.1), None)], sample_of(Quadratic(lambda images: 0.5 + 0 * images)))
+    assert finding.outcome == "not run"
     assert finding.sentence == "pgd at 0.1: random changes move the answer by no more than rounding."
 
 
@@ -91,4 +92,5 @@ def test_other_numbers_and_ranges(dtype, bounds):
     images = low + (high - low) * plain.images
     logits = plain.victim(images).detach()
     sample = Sample(plain.victim, images, logits.argmax(dim=1), plain.ids, logits, 0)
-    assert whole_defence([Probe(PGD(0.2), None)], sample).outcome == "passed"
+    # A hundred units of the last place of bfloat16 are as much as random changes do to this model.
+    assert whole_defence([Probe(PGD(0.2), None)], sample).outcome == ("passed" if dtype == torch.float32 else "not run")

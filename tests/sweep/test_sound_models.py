@@ -64,6 +64,15 @@ def findings(attack, sample):
     }
 
 
+def not_passed(found):
+    """What was not run is told as it is, what failed with its sentence."""
+    return {
+        name: each.sentence if each.outcome == "failed" else each.outcome
+        for name, each in found.items()
+        if each.outcome != "passed"
+    }
+
+
 SAMPLES = {
     "two logits": {"classes": 2, "task": "binary"},
     "one logit": {"classes": 1, "task": "binary"},
@@ -81,24 +90,27 @@ def test_noise(kind):
     sample = sample_of(**SAMPLES[kind])
     probe, found = findings(PGD(0.02, objective=Margin()), sample)
     assert 0 < len(probe.survivors) < len(sample)
-    assert {name: each.sentence for name, each in found.items() if each.outcome != "passed"} == {}
+    # A hundred units of the last place of bfloat16 are as much as random changes do to this model.
+    assert not_passed(found) == ({"C17": "not run"} if kind == "bfloat16" else {})
 
 
 @pytest.mark.parametrize("objective", [CrossEntropy(), DLR()], ids=repr)
 def test_other_objectives(objective):
     _, found = findings(PGD(0.02, objective=objective), sample_of(4))
-    assert {name: each.sentence for name, each in found.items() if each.outcome != "passed"} == {}
+    assert not_passed(found) == {}
 
 
 @pytest.mark.parametrize("axes", [2, 3])
 def test_a_bias_field(axes):
     attack = BiasFieldAttack(1.05, spacing=3, objective=Margin())
-    _, found = findings(attack, sample_of(3, axes=axes))
-    assert {name: each.sentence for name, each in found.items() if each.outcome != "passed"} == {}
+    probe, found = findings(attack, sample_of(3, axes=axes))
+    assert not_passed(found) == ({} if len(probe.broken) else {"C13": "not run"})
 
 
 FAMILIES = {
     "affine": AffineAttack(0.3),
+    "affine, all of it": AffineAttack(1.0),
+    "affine, little of it": AffineAttack(0.1),
     "frequency": FrequencyAttack(30.0),
     "intensity": IntensityAttack(1.6),
     "bias field": BiasFieldAttack(1.1),

@@ -1,5 +1,6 @@
 """The trust checks: a sound evaluation passes them, and each planted fault fails the check that is there for it."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import nn
 
 from medadv.attacks import (
     PGD,
+    ADef,
     AdversarialSmoothBiasField,
     AffineAttack,
     BiasFieldAttack,
@@ -17,15 +19,17 @@ from medadv.attacks import (
     FlowAttack,
     FrequencyAttack,
     IntensityAttack,
+    Status,
 )
 from medadv.data import ImageSet
 from medadv.models import Victim
+from medadv.objectives import Margin
 from medadv.sweep import Store, Unit, attack_checks, gradient_checks, model_checks, result_checks
 from medadv.sweep.constraint import result_violations, spent, violations
 from medadv.sweep.evaluate import evaluate
 from medadv.sweep.plan import Curve
 from medadv.sweep.sample import Sample
-from medadv.sweep.trust import TITLES, run_checks
+from medadv.sweep.trust import TITLES, _of_the_classes, run_checks
 
 
 def checks_of(evaluation, folder):
@@ -95,6 +99,88 @@ def test_probabilities_are_no_logits():
     assert model_checks.logits(torch.tensor([[0.25, 0.75], [1.0, 0.0]])).outcome == "failed"
     assert model_checks.logits(torch.tensor([[0.25, 0.75], [1.0, 0.1]])).outcome == "passed"
     assert model_checks.logits(torch.tensor([[-0.25, 1.25]])).outcome == "passed"
+
+
+def test_an_answer_of_several_labels_has_changed_where_any_of_them_has(job):
+    class Flickering(nn.Module):
+        """The last label, which is never the largest, is there in every other pass."""
+
+        passes = 0
+
+        def forward(self, images):
+            self.passes += 1
+            logits = torch.tensor([[5.0, 4.0, 1e-5 * (-1) ** self.passes]])
+            return logits.expand(len(images), -1) + 0 * images.flatten(1).sum(dim=1, keepdim=True)
+
+    victim = Victim(Flickering().eval(), task="multilabel")
+    images = torch.rand(3, 1, 4, 4)
+    logits = victim(images)
+    sample = Sample(victim, images, victim.task.predict(logits), torch.arange(3), logits, 0)
+    finding = model_checks.deterministic(sample)
+    assert finding.outcome == "failed"
+    assert "3 changed their class" in finding.sentence
+
+
+def test_probabilities_beside_a_detector_are_no_logits(job):
+    logits = torch.tensor([[0.25, 0.75, -3.0], [1.0, 0.0, 2.0]])
+    plain = SimpleNamespace(guarded=False)
+    assert model_checks.logits(_of_the_classes(SimpleNamespace(logits=logits, victim=plain))).outcome == "passed"
+    guarded = SimpleNamespace(guarded=True)
+    assert model_checks.logits(_of_the_classes(SimpleNamespace(logits=logits, victim=guarded))).outcome == "failed"
+
+
+def test_without_a_limit_every_objective_is_tried(job):
+    evaluation = job.evaluation(job.BrighterHalf(scale=1e6, dtype=torch.float32))
+    sample = sample_of(evaluation)
+    sound, saturated = Curve(PGD(objective=Margin()), (0.1,)), Curve(PGD(steps=50), (0.1,), "saturated")
+    assert model_checks.without_limit([sound], sample).outcome == "passed"
+    finding = model_checks.without_limit([sound, saturated, Curve(PGD(steps=45), (0.1,), "again")], sample)
+    assert finding.outcome == "failed"
+    assert "40 steps that raise Margin() leave 0 (0.0 %); 50 steps that raise CrossEntropy() leave" in finding.sentence
+    assert finding.sentence.count("steps that raise") == 2
+
+
+@pytest.mark.parametrize(("unlucky", "beaten"), [(0, False), (1, False), (2, True)])
+def test_a_lesser_attack_that_is_only_luckier_does_not_beat_an_attack(job, unlucky, beaten):
+    """Of images that the attack breaks, some are said not to have been broken this time."""
+    evaluation = job.evaluation(data=job.halves(30))
+    sample = sample_of(evaluation)
+    attack = PGD(0.03, steps=10)
+    sound = attack_checks.Probe(attack, sample.attack(attack))
+    status = sound.result.status.clone()
+    status[sound.broken[:unlucky]] = Status.FAILED
+    probe = attack_checks.Probe(attack, replace(sound.result, status=status))
+    assert 20 <= len(sample) < 40
+    assert attack_checks._compared(probe, sound.result.success, sample) == (unlucky, beaten)
+    lame = attack_checks.Probe(replace(attack, step_size=1e-9, random_start=False), probe.result)
+    assert attack_checks._compared(lame, sound.result.success, sample) == (unlucky, unlucky > 0)
+
+
+def test_where_nothing_was_broken_nothing_was_verified(job):
+    evaluation = job.evaluation()
+    sample = sample_of(evaluation)
+    attack = PGD(1e-6, steps=1)
+    finding = attack_checks.verified_again([attack_checks.Probe(attack, sample.attack(attack))], sample)
+    assert (finding.outcome, finding.sentence) == ("not run", "pgd at 1e-06: no image was broken.")
+
+
+def test_budgets_that_nobody_can_measure_are_named(job, tmp_path):
+    curves = [Curve(ADef(), (1.0, 2.0)), Curve(FlowAttack(steps=2), (0.2, 0.5))]
+    evaluation = job.evaluation(curves=curves)
+    store = evaluate(evaluation, tmp_path / "out")
+    sample = sample_of(evaluation)
+    probes = [attack_checks.probe(evaluation.gradient_curves[0], store, sample)]
+    measured = attack_checks.within_budget(probes, evaluation, store, sample)
+    assert measured.outcome == "passed"
+    assert measured.sentence.endswith(
+        f"Measured anew on {len(sample)} attacked float32 images: 0 outside the budget or "
+        "the image range; not measured: adef."
+    )
+    nothing = attack_checks.within_budget([], evaluation, store, sample)
+    assert (nothing.outcome, nothing.sentence) == (
+        "not run",
+        "The budgets of adef, flow do not show in stored images.",
+    )
 
 
 def test_share_of_images_with_a_gradient_is_counted(job):
@@ -327,6 +413,13 @@ def test_clean_accuracy_must_agree(tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     assert result_checks.clean_accuracy(forged(other, rows)).outcome == "failed"
+
+
+def test_clean_accuracy_must_agree_image_by_image(tmp_path):
+    rows = [("pgd", 0.1, [OK, WRONG]), ("pgd", 0.2, [WRONG, OK])]
+    finding = result_checks.clean_accuracy(forged(tmp_path, rows))
+    assert finding.outcome == "failed"
+    assert finding.sentence.endswith("not all attacks and budgets saw the same.")
 
 
 def test_rows_of_other_weights_are_found(job, tmp_path):
