@@ -90,7 +90,7 @@ def test_rows_do_not_depend_on_each_other(norm):
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 2.0])
 def test_l1_in_a_box_is_what_sorting_finds(share):
-    noise = points(40)
+    noise, _ = points(40)
     sides = torch.rand(2, *noise.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     # Some entries sit at the bounds.
     low, high = (sides - 0.2).clamp_min(0).mul(1.5).to(noise.dtype)
