@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments, ops
-from medadv.attacks.minimum_norm.ball import to_ball
-from medadv.attacks.minimum_norm.boundary import classes_for, first_guess, margin_and_shares
+from medadv.attacks.minimum_norm.ball import to_ball, to_l1_ball_in_box
+from medadv.attacks.minimum_norm.boundary import classes_for, guess_and_gradient, margin_and_shares
 from medadv.attacks.minimum_norm.hunt import Hunt
-from medadv.attacks.minimum_norm.length import dual_length, length, positive
+from medadv.attacks.minimum_norm.length import dual_length, length, per_row, positive
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
 from medadv.attacks.minimum_norm.schedule import cosine
 
@@ -34,9 +34,10 @@ class FMN(MinimumNormGradientAttack):
     constants: steps along the gradient of the margin from 1 to 0.01, the radius changes by 0.05 to 0.001, both along a
     cosine; until a first adversarial image is found, the radius is a little beyond where the linearised margin would be
     zero. In "l0", the number of changed entries (voxels times channels), the radius changes by at least one of them.
-    Ours: it starts at the nearest boundary as DeepFool sees it, to go for the nearest class; in "l0" that is looked at,
-    and the walk starts at the clean image, with twice as many entries. The guess takes a gradient per rival class, each
-    a step, up to half of the steps.
+    Ours: the first step goes along the gradient of the class that is nearest as DeepFool sees it, and is at least as
+    long as DeepFool's, and the radius is DeepFool's; in "l0" what DeepFool finds is looked at, and the walk starts at
+    the clean image, with twice as many entries. To find that class takes a gradient per rival class, each a step, up to
+    half of the steps.
 
     Args:
         norm: "linf", "l2", "l1" or "l0".
@@ -74,15 +75,19 @@ class FMN(MinimumNormGradientAttack):
         scale = hunt.victim.scale
         low, high = hunt.room(rows)
         longest = length(torch.maximum(high, -low), self.norm)
-        noise, taken = first_guess(hunt, rows, classes_for(self.steps))
+        guess, gradient, taken = guess_and_gradient(hunt, rows, classes_for(self.steps))
         steps = self.steps - taken
         radius = torch.full_like(longest, torch.inf)
         if self.norm == "l0":
             # A few entries at the bounds are hard to leave: the guess is looked at, the walk starts at the clean image.
             with torch.no_grad():
-                hunt.look(rows, 0, noise)
-            radius = _MORE_THAN_GUESSED * length(noise, "l0")
-            noise = torch.zeros_like(noise)
+                hunt.look(rows, 0, guess)
+            radius = _MORE_THAN_GUESSED * length(guess, "l0")
+            noise = torch.zeros_like(guess)
+        else:
+            # In L1 the guess is a few entries at the bounds, which are hard to leave; a finite step moves more of them.
+            reach = length(guess, "l2").clamp_min(_FIRST_STEP * scale)
+            noise = self._inside(hunt, rows, ops.unit_rows(gradient) * per_row(reach, guess), length(guess, self.norm))
         for step in range(steps):
             sight = hunt.look(rows, step, noise)
             margin, shares = margin_and_shares(sight.logits.detach(), hunt.examples(rows).targets)
@@ -100,6 +105,9 @@ class FMN(MinimumNormGradientAttack):
         if self.norm == "l0":
             # The largest entries as they came, not as they are left by the bounds.
             return hunt.clip(rows, to_ball(noise, radius, "l0"))
+        if self.norm == "l1":
+            # Clipped first, entries at the bounds would be drawn away from them, again in every step.
+            return to_l1_ball_in_box(noise, *hunt.room(rows), radius)
         # Clipped first: what a voxel at the bounds cannot use of the radius, the others can.
         return to_ball(hunt.clip(rows, noise), radius, self.norm)
 

@@ -35,6 +35,38 @@ def to_ball(noise: Tensor, radius: Tensor, norm: str) -> Tensor:
     return noise - _clipped(noise, _excess(noise.flatten(1).abs(), radius))
 
 
+def to_l1_ball_in_box(noise: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
+    """The point of the part of an L1 ball inside a box that is nearest to `noise` in the Euclidean distance.
+
+    Every entry is brought nearer to 0 by the same amount and then clipped; what clipped ones leave, others can use.
+
+    Args:
+        noise: [M, ...].
+        low, high: [M, ...], low <= 0 <= high.
+        radius: [M], at least 0.
+
+    Returns:
+        [M, ...].
+
+    >>> box = torch.ones(1, 3)
+    >>> to_l1_ball_in_box(torch.tensor([[3.0, 0.5, -0.25]]), -box, box, torch.tensor([1.25])).tolist()
+    [[1.0, 0.25, 0.0]]
+    """
+    sizes = noise.flatten(1).abs()
+    room = torch.where(noise > 0, high, -low).flatten(1)
+    full, radius = torch.zeros_like(sizes, dtype=torch.bool), radius.double()
+    while True:
+        # An entry that meets the box keeps to it: without what it cannot use, the others are shortened less, and so is
+        # it. The amount falls from round to round, and a few suffice.
+        rest = (radius - torch.where(full, room, 0.0).sum(dim=1, dtype=torch.float64)).clamp_min_(0)
+        excess = _excess(torch.where(full, 0.0, sizes), rest)
+        left = (sizes - excess.to(sizes.dtype).unsqueeze(1)).clamp_min_(0)
+        meets = full | (left > room)
+        if torch.equal(meets, full):
+            return torch.where(full, room, left).reshape(noise.shape).mul_(noise.sign())
+        full = meets
+
+
 def _clipped(noise: Tensor, limit: Tensor) -> Tensor:
     highest = per_row(limit, noise)
     # On the CPU three times faster than one clamp between two limits per row.

@@ -233,10 +233,24 @@ def first_guess(hunt: Hunt, rows: Tensor, classes: int) -> tuple[Tensor, int]:
     Returns:
         [M, C, *S], zeros where there is no gradient; and how many rival classes there were.
     """
+    guess, _, count = guess_and_gradient(hunt, rows, classes)
+    return guess, count
+
+
+def guess_and_gradient(hunt: Hunt, rows: Tensor, classes: int) -> tuple[Tensor, Tensor, int]:
+    """As `first_guess`, with the direction that leads there.
+
+    Args:
+        hunt, rows, classes: as for `first_guess`.
+
+    Returns:
+        The guess; the gradient [M, C, *S] of the nearest class's lead, at the clean image; and how many rival classes
+        there were.
+    """
     others = rivals(hunt.logits[rows], hunt.targets[rows], classes - 1)
     boundary = Boundary.at_clean(hunt, rows, others)
-    move, _ = boundary.nearest_move(*hunt.room(rows), hunt.norm)
-    return hunt.clip(rows, move.mul_(1 + OVERSHOOT)), others.shape[1]
+    move, nearest = boundary.nearest_move(*hunt.room(rows), hunt.norm)
+    return hunt.clip(rows, move.mul_(1 + OVERSHOOT)), chosen(boundary.weight, nearest), others.shape[1]
 
 
 def classes_for(steps: int) -> int:

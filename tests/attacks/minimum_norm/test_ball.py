@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from medadv.attacks.minimum_norm.ball import to_ball
+from medadv.attacks.minimum_norm.ball import to_ball, to_l1_ball_in_box
 from medadv.attacks.minimum_norm.length import length
+from medadv.perturbations.l1_ball import project_onto_l1
 
 NORMS = ("linf", "l2", "l1")
 
@@ -85,3 +86,23 @@ def test_rows_do_not_depend_on_each_other(norm):
     for row in range(30):
         part = slice(row, row + 1)
         assert torch.equal(to_ball(noise[part], radius[part], norm), whole[part])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 2.0])
+def test_l1_in_a_box_is_what_sorting_finds(share):
+    noise, _ = points(40)
+    sides = torch.rand(2, *noise.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    # Some entries sit at the bounds.
+    low, high = (sides - 0.2).clamp_min(0).mul(1.5).to(noise.dtype)
+    low = -low
+    radius = share * noise.double().clamp(low.double(), high.double()).flatten(1).abs().sum(1)
+    found = to_l1_ball_in_box(noise, low, high, radius)
+    flat = [values.flatten(1) for values in (noise, low, high)]
+    expected = [
+        project_onto_l1(*(values[[row]] for values in flat), float(radius[row])).reshape(noise.shape[1:])
+        for row in range(len(noise))
+    ]
+    torch.testing.assert_close(found.double(), torch.stack(expected), rtol=1e-5, atol=2e-6)
+    assert bool(((found >= low) & (found <= high)).all())
+    for part in (slice(0, 1), slice(3, 10)):
+        assert torch.equal(to_l1_ball_in_box(noise[part], low[part], high[part], radius[part]), found[part])
