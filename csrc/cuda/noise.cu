@@ -10,6 +10,7 @@ constexpr int64_t kNoiseBlocks = 1 << 14;  // at most: beyond that a thread take
 template <typename Voxel>
 __global__ void __launch_bounds__(kNoiseThreads) noise_kernel(const __grid_constant__ Voxel voxel, int64_t count) {
   const int64_t stride = int64_t(gridDim.x) * kNoiseThreads;
+  MEDADV_UNROLL_BY(1)  // else the number of rounds is divided for, in 64 bits
   for (int64_t i = int64_t(blockIdx.x) * kNoiseThreads + threadIdx.x; i < count; i += stride) voxel(i);
 }
 

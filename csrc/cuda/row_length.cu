@@ -86,6 +86,7 @@ __global__ void __launch_bounds__(kRowThreads, kRowBlocks)
   const int64_t stride = int64_t(gridDim.x) * kRowThreads;
   for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) {
     const double scale = factor(lengths[row]);
+    MEDADV_UNROLL_BY(1)  // else the number of rounds is divided for, in 64 bits
     for (int64_t i = int64_t(blockIdx.x) * kRowThreads + threadIdx.x; i < entries; i += stride)
       out[row * entries + i] = narrow<S>(wide(x[row * entries + i]) * scale);
   }

@@ -49,8 +49,8 @@ def to_l1_ball_in_box(noise: Tensor, low: Tensor, high: Tensor, radius: Tensor) 
         [M, ...].
 
     >>> box = torch.ones(1, 3)
-    >>> to_l1_ball_in_box(torch.tensor([[3.0, 0.5, -0.25]]), -box, box, torch.tensor([1.25])).tolist()
-    [[1.0, 0.25, 0.0]]
+    >>> to_l1_ball_in_box(torch.tensor([[3.0, -0.5, 0.25]]), -box, box, torch.tensor([1.25])).tolist()
+    [[1.0, -0.25, 0.0]]
     """
     sizes = noise.flatten(1).abs()
     room = torch.where(noise > 0, high, -low).flatten(1)
