@@ -174,7 +174,7 @@ class Questions:
             What it says, to be written down with `note` where it is worth it.
         """
         examples, logits = self.examples(rows), self.victim(images)
-        self.record.forwards[rows] += self.victim.passes
+        self.record.count_forwards(rows, self.victim.passes)
         found = logits.detach()
         refuse_not_finite("logits", found, step, examples.ids)
         margin = self.margin(found, examples.targets)

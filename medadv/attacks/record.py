@@ -131,9 +131,9 @@ class Record:
         lent: bool,
     ) -> None:
         found = bool(wrong.any())
-        better = loss.detach() > _some(self.loss, rows)
+        better = loss.detach() > some(self.loss, rows)
         if found or self._any_fooled:
-            fooled = _some(self.fooled, rows)
+            fooled = some(self.fooled, rows)
             better = (wrong & ~fooled) | ((wrong == fooled) & better)
         self._keep(rows, better, images, parameters, loss, predictions, lent)
         if found:
@@ -178,7 +178,7 @@ class Record:
             self._lender = None
 
     def _note_first(self, rows: Tensor, step: int, wrong: Tensor) -> None:
-        new = wrong & ~_some(self.fooled, rows)
+        new = wrong & ~some(self.fooled, rows)
         if len(rows) < len(self.fooled):
             new = torch.zeros_like(self.fooled).index_copy_(0, rows, new)
         self.step.masked_fill_(new, step)
@@ -192,8 +192,19 @@ def _add(counts: Tensor, rows: Tensor, passes: int | Tensor) -> None:
         counts[rows] += passes
 
 
-def _some(values: Tensor, rows: Tensor) -> Tensor:
-    """Of these rows, in ascending order; to be read only."""
+def some(values: Tensor, rows: Tensor) -> Tensor:
+    """Of some rows, or of all of them without a copy.
+
+    Args:
+        values: [N, ...].
+        rows: [M] int64, in ascending order, each once.
+
+    Returns:
+        [M, ...], to be read only.
+
+    >>> some(torch.tensor([3.0, 4.0, 5.0]), torch.tensor([0, 2]))
+    tensor([3., 5.])
+    """
     return values if len(rows) == len(values) else values[rows]
 
 

@@ -187,7 +187,7 @@ class Hunt(Questions):
         images = ANY_IMAGE.apply(self.images[many], {"noise": noise.flatten(0, 1)}, self.victim.bounds)
         logits = self.victim(images)
         refuse_not_finite("logits", logits, step, self.ids[many])
-        self.record.forwards[rows] += count * self.victim.passes
+        self.record.count_forwards(rows, count * self.victim.passes)
         return ~self.victim.correct(logits, self.targets[many]).reshape(-1, count)
 
     def gradient(self, rows: Tensor, step: int, sight: Sight, values: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -217,7 +217,7 @@ class Hunt(Questions):
         Returns:
             `gradients`.
         """
-        self.record.backwards[rows] += times * self.victim.passes
+        self.record.count_backwards(rows, times * self.victim.passes)
         refuse_not_finite("the gradient", gradients, step, self.examples(rows).ids)
         return gradients
 

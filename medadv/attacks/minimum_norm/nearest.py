@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from medadv.attacks.record import Record
+from medadv.attacks.record import Record, some
 from medadv.perturbations import Parameters
 
 
@@ -53,9 +53,10 @@ class Nearest(Record):
         wrong: Tensor,
     ) -> None:
         distance = self.measure(rows, images.detach(), parameters)
-        nearer = wrong & (distance < self.distance[rows])
+        before = some(self.distance, rows)
+        nearer = wrong & (distance < before)
         # The first find is nearer than none.
         if bool(nearer.any()):
-            self.distance[rows[nearer]] = distance[nearer]
+            self.distance.index_copy_(0, rows, torch.where(nearer, distance, before))
             self._keep(rows, nearer, images, parameters, loss, predictions)
             self._note_first(rows, step, wrong)
