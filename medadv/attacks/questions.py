@@ -14,6 +14,7 @@ from medadv.attacks.result import Result
 from medadv.models.victim import Victim
 from medadv.objectives import Margin, Objective, Undetected
 from medadv.perturbations import Parameters, Perturbation
+from medadv.perturbations.perturbation import distance_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +195,10 @@ class Questions:
 
     def result(self) -> Result:
         """The finished result."""
-        return self.record.result(self.perturbation.distance(self.images, self.record.parameters, self.victim.bounds))
+        record = self.record
+        return record.result(
+            distance_of(self.perturbation, self.images, record.parameters, record.images, self.victim.bounds)
+        )
 
     def _new_record(self, loss: Tensor, predictions: Tensor, wrong: Tensor) -> Record:
         identity = self.perturbation.identity(self.images)

@@ -8,6 +8,7 @@ from copy import copy
 from itertools import chain
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -301,23 +302,23 @@ class Victim:
             raise ValueError(f"images must not be empty, got shape {list(images.shape)}.")
         low, high = self.bounds
         # NaN goes through. One pass over the images, where comparing each voxel takes eight.
-        lowest, highest = images.aminmax()
-        if not (math.isfinite(float(lowest)) and math.isfinite(float(highest))):
+        lowest, highest = (float(extreme) for extreme in images.aminmax())
+        if not (math.isfinite(lowest) and math.isfinite(highest)):
             raise ValueError("images must be finite, got NaN or infinity.")
-        if bool(lowest < low) or bool(highest > high):
+        if lowest < np.float32(low) or highest > np.float32(high):
             raise ValueError(
-                f"images must lie inside the bounds [{low:g}, {high:g}], "
-                f"got values from {float(lowest):g} to {float(highest):g}."
+                f"images must lie inside the bounds [{low:g}, {high:g}], got values from {lowest:g} to {highest:g}."
             )
         for name, values in (("mean", self.mean), ("std", self.std)):
             if values is not None and len(values) not in (1, images.shape[1]):
                 raise ValueError(f"{name} has {len(values)} values, but the images have {images.shape[1]} channels.")
 
     def _check_module(self, images: Tensor) -> None:
-        for name, part in self.module.named_modules():
-            if part.training and not self._may_train(part):
-                where = f"its part {name!r}" if name else "it"
-                raise ValueError(f"the model must be in eval() mode, but {where} is in training mode.")
+        training = [part for part in _parts(self.module) if part.training and not self._may_train(part)]
+        if training:
+            name = next(name for name, part in self.module.named_modules() if part in training)
+            where = f"its part {name!r}" if name else "it"
+            raise ValueError(f"the model must be in eval() mode, but {where} is in training mode.")
         self._parameter = None
         first = next(chain(self.module.parameters(), self.module.buffers()), None)
         if first is not None and first.device != images.device:
@@ -351,6 +352,17 @@ class Victim:
         self.num_classes = logits.shape[1]
         self.task.check_labels(targets, self.num_classes)
         return logits
+
+
+def _parts(module: nn.Module) -> list[nn.Module]:
+    """A module and all its parts, each once; `named_modules` spends most of its time on names."""
+    parts = {id(module): module}
+    waiting = [module]
+    while waiting:
+        new = {id(part): part for part in waiting.pop().children() if id(part) not in parts}
+        parts |= new
+        waiting += new.values()
+    return list(parts.values())
 
 
 def _task(task: str | Task) -> Task:

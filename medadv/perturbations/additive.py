@@ -178,7 +178,18 @@ class Additive:
         Returns:
             [N] float64, at most `eps` for projected parameters.
         """
-        changed = self.apply(images, parameters, bounds)
+        return self.length(images, self.apply(images, parameters, bounds), bounds)
+
+    def length(self, images: Tensor, changed: Tensor, bounds: Bounds) -> Tensor:
+        """Length of a change, as a fraction of high - low.
+
+        Args:
+            images, changed: [N, C, *S] float32.
+            bounds: (low, high) in image units.
+
+        Returns:
+            [N] float64.
+        """
         return ops.row_lengths(changed, self._norm, origin=images) / (bounds[1] - bounds[0])
 
     def radii(self, bounds: Bounds) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
@@ -33,7 +34,8 @@ class Perturbation(Protocol):
 
     Images are [N, C, *S] float32 inside `bounds`, S of 2 or 3 axes. Where the only parameter has the gradient of the
     changed image itself and no penalty, and the identity gives the image to the last bit, its name may be given as
-    `image_gradient` (see `image_gradient_of`).
+    `image_gradient` (see `image_gradient_of`). Where the distance is that of the change itself, it may be told by
+    ``length(images, changed, bounds)`` (see `distance_of`).
     """
 
     def identity(self, images: Tensor) -> Parameters:
@@ -77,3 +79,22 @@ def image_gradient_of(perturbation: Perturbation) -> str | None:
     """The parameter whose gradient is that to the changed image, so that no graph leads through `apply`; or None."""
     name: str | None = getattr(perturbation, "image_gradient", None)
     return name
+
+
+def distance_of(
+    perturbation: Perturbation, images: Tensor, parameters: Parameters, changed: Tensor, bounds: Bounds
+) -> Tensor:
+    """`Perturbation.distance` where the changed images are at hand, so that they need not be made again.
+
+    Args:
+        perturbation: what made the change.
+        images: [N, C, *S] float32 inside `bounds`.
+        parameters: of the change.
+        changed: [N, C, *S], what `apply` makes of the two.
+        bounds: (low, high) in image units.
+
+    Returns:
+        [N] float64.
+    """
+    length: Callable[[Tensor, Tensor, Bounds], Tensor] | None = getattr(perturbation, "length", None)
+    return perturbation.distance(images, parameters, bounds) if length is None else length(images, changed, bounds)

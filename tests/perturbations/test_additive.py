@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from medadv.attacks.randomness import Draw
 from medadv.perturbations import Additive
+from medadv.perturbations.perturbation import distance_of
 
 BOUNDS = [(0.0, 1.0), (-1024.0, 3071.0), (-1.0, 1.0), (-2.1179, 2.64), (0.0, 65535.0), (-1024.0, 0.1)]
 SHAPES = [(3, 1, 8, 8), (2, 3, 5, 7), (2, 4, 3, 4, 5), (1, 1, 1, 1)]
@@ -273,3 +274,13 @@ def test_is_a_value():
 def test_wrong_arguments(arguments, error, words):
     with pytest.raises(error, match=words):
         Additive(**arguments)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_the_distance_of_images_at_hand_is_that_of_their_parameters(norm):
+    x = images_in((-1024.0, 3071.0), (5, 2, 6, 7), seed=0)
+    family, bounds = Additive(0.1, norm), (-1024.0, 3071.0)
+    noise = family.project(x, {"noise": noise_like(x, 300.0, seed=1)}, bounds)
+    told = distance_of(family, x, noise, family.apply(x, noise, bounds), bounds)
+    assert float(told.min()) > 0
+    torch.testing.assert_close(told, family.distance(x, noise, bounds), rtol=0, atol=0)

@@ -57,10 +57,12 @@ class Ascent:
             New tensors of the same names and shapes.
         """
         self._steps += 1
-        return {
-            name: torch.add(values, self._direction(name, gradients[name]), alpha=self.lengths[name])
-            for name, values in parameters.items()
-        }
+        moved = {}
+        for name, values in parameters.items():
+            direction = self._direction(name, gradients[name])
+            # Into a tensor that is there: fresh memory costs more than the sum.
+            moved[name] = torch.add(values.detach(), direction, alpha=self.lengths[name], out=direction)
+        return moved
 
     def ahead(self, parameters: Parameters) -> Parameters:
         """Where the running sum alone would lead, a gradient with entries of one size by one step of the rule.

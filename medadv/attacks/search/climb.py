@@ -13,7 +13,7 @@ from torch import Tensor
 from medadv._finite import all_finite
 from medadv.attacks.gradients import NO_GRADIENT, refuse_not_finite
 from medadv.attacks.randomness import Draw
-from medadv.attacks.record import Record
+from medadv.attacks.record import Record, some
 from medadv.attacks.search.adaptive_ascent import AdaptiveAscent
 from medadv.attacks.search.ascent import Ascent
 from medadv.attacks.search.best import Best
@@ -125,7 +125,7 @@ class Climb:
         search = self.search
         draw = Draw(search.seed, self.ids[rows], restart)
         place = _Place(restart, 0, rows, *self._of(rows))
-        place, parameters = self._start(place, draw)
+        place, parameters = self._start(place, draw, first)
         if len(place.rows) == 0:
             return
         steps = _Steps(search, self.perturbation, self.victim.bounds)
@@ -155,8 +155,10 @@ class Climb:
             return self.images, self.targets, self.clean_logits
         return self.images[rows], self.targets[rows], self.clean_logits[rows]
 
-    def _start(self, place: _Place, draw: Draw) -> tuple[_Place, Parameters]:
+    def _start(self, place: _Place, draw: Draw, first: CleanPass | None) -> tuple[_Place, Parameters]:
         """The rows that are left after a look at random points, and where they start."""
+        if first is not None:
+            return place, {name: some(values, place.rows) for name, values in first.parameters.items()}
         if not self.search.random_start:
             return place, self.perturbation.identity(place.images)
         parameters = self.perturbation.random(place.images, draw, self.victim.bounds)

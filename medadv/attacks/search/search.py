@@ -19,6 +19,7 @@ from medadv.models.victim import Victim
 from medadv.objectives.objective import Objective, goals_of
 from medadv.objectives.undetected import Undetected
 from medadv.perturbations import Perturbation
+from medadv.perturbations.perturbation import distance_of
 
 
 @dataclass(frozen=True)
@@ -159,20 +160,22 @@ def maximise(
         identity = perturbation.identity(images) if first is None else first.parameters
         with torch.no_grad():
             logits = victim(images) if known is None else ordinary(known)
-            loss = objective(logits, targets) - perturbation.penalty(images, identity)
         wrong = ~victim.correct(logits, targets)
+        rows = (~wrong).nonzero().flatten()
+        loss = torch.full_like(wrong, -torch.inf, dtype=torch.float32)
+        if len(rows) < len(wrong):  # those that are right are told by the images that will be looked at
+            loss = objective(logits, targets) - perturbation.penalty(images, identity)
         goals = goals_of(objective, logits, targets)
         shown = 0 if isinstance(clean, Tensor) else victim.passes
         record = Record(images, identity, loss, victim.task.predict(logits), wrong, shown, victim.passes)
         climb = Climb(search, perturbation, objective, victim, images, targets, ids, logits, goals, record)
-        rows = (~wrong).nonzero().flatten()
         for restart in range(search.restarts):
             if len(rows) == 0:
                 break
             climb.run(restart, rows, first)
             if search.stop_early:
                 rows = rows[~record.fooled[rows]]
-        return record.result(perturbation.distance(images, record.parameters, victim.bounds))
+        return record.result(distance_of(perturbation, images, record.parameters, record.images, victim.bounds))
 
 
 def _refuse_one_without_the_other(objective: Objective, victim: Victim) -> None:
