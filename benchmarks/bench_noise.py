@@ -1,4 +1,4 @@
-"""add_noise and project_noise against plain PyTorch, eager and compiled; copying an image is the floor."""
+"""add_noise, project_noise and sign_step against plain PyTorch, eager and compiled; copying an image is the floor."""
 
 import pytest
 import torch
@@ -7,6 +7,7 @@ from benchmarks import plain_torch
 from medadv import ops
 
 BOUNDS, RADIUS = (0.0, 1.0), {"linf": 8 / 255, "l2": 3.0}
+LENGTH = 2 / 255
 OPERATIONS = {
     "add_noise": (
         lambda x, d: ops.add_noise(x, d, BOUNDS),
@@ -19,6 +20,10 @@ OPERATIONS = {
         )
         for norm in RADIUS
     },
+    "sign_step": (
+        lambda x, d: ops.sign_step(x, d, d, LENGTH, BOUNDS, RADIUS["linf"]),
+        lambda x, d: plain_torch.project_noise(x, d + LENGTH * d.sign(), *BOUNDS, RADIUS["linf"], "linf"),
+    ),
 }
 
 

@@ -75,6 +75,7 @@ __all__ = [
     "polynomial_terms",
     "project_noise",
     "row_lengths",
+    "sign_step",
     "spline_field",
     "spline_warp",
     "total_variation",
@@ -472,6 +473,41 @@ def project_noise(
     """
     word = noise_norm("project_noise", norm)
     return operators.project_noise(image, noise, *bounds, radius, word, out=out, threads=_count(threads))
+
+
+def sign_step(
+    image: Array,
+    noise: Array,
+    gradient: Array,
+    length: float,
+    bounds: tuple[float, float],
+    radius: float,
+    *,
+    out: Array | None = None,
+    threads: int | None = None,
+) -> Array:
+    """Noise after a step of the sign of a gradient, inside the image bounds and the L-infinity ball.
+
+    See :func:`medadv.ops.sign_step`.
+
+    Args:
+        image: ``[N, ...]``, float32 or float64, inside the bounds.
+        noise: The same shape and dtype.
+        gradient: The same shape and dtype; no step where it is 0 or no number.
+        length: Of the step, in image units, finite; below 0 downhill.
+        bounds: (low, high) in image units.
+        radius: Of the ball, in image units, at least 0.
+        out: Where the result goes.
+        threads: At most so many.
+
+    Returns:
+        ``[N, ...]``.
+
+    Example:
+        >>> sign_step(np.array([[0.5, 1.0]]), np.zeros((1, 2)), np.array([[-3.0, 2.0]]), 0.25, (0.0, 1.0), 0.125)
+        array([[-0.125,  0.   ]])
+    """
+    return operators.sign_step(image, noise, gradient, length, *bounds, radius, out=out, threads=_count(threads))
 
 
 def row_lengths(

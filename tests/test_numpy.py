@@ -83,6 +83,7 @@ def calls(dtype):
     yield from [
         ("add_noise", (plane, plane[::-1].copy(), (-0.5, 1))),
         ("add_noise", (volume, volume, (-1, 1), -volume)),
+        ("sign_step", (volume, volume[::-1].copy(), -volume, 0.1, (-1.0, 1.0), 0.3)),
     ]
     if dtype == "float16":
         yield "project_noise", (volume, volume[::-1].copy(), (-1.0, 1.0), 0.3)

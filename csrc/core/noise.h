@@ -34,6 +34,12 @@ MEDADV_HD S add_towards(S base, S change, S target) {
   return total;
 }
 
+// Noise that keeps the image inside [low, high] and itself inside [-radius, radius].
+template <typename S>
+MEDADV_HD S clipped_noise(S noise, S image, S low, S high, S radius) {
+  return clipped(clipped(noise, low - image, high - image), -radius, radius);
+}
+
 template <typename S>
 struct NoisyImage {
   const S *image, *noise, *towards;
@@ -45,15 +51,25 @@ struct NoisyImage {
   }
 };
 
-// Noise that keeps the image inside [low, high] and itself inside [-radius, radius].
 template <typename S>
 struct ClippedNoise {
   const S *image, *noise;
   S low, high, radius;
   S* out;
 
+  MEDADV_HD void operator()(int64_t i) const { out[i] = clipped_noise(noise[i], image[i], low, high, radius); }
+};
+
+// Noise after a step of the sign of a gradient; no step where that is no number.
+template <typename S>
+struct SteppedNoise {
+  const S *image, *noise, *gradient;
+  S length, low, high, radius;
+  S* out;
+
   MEDADV_HD void operator()(int64_t i) const {
-    out[i] = clipped(clipped(noise[i], low - image[i], high - image[i]), -radius, radius);
+    const S sign = S(gradient[i] > 0) - S(gradient[i] < 0);
+    out[i] = clipped_noise(noise[i] + length * sign, image[i], low, high, radius);
   }
 };
 

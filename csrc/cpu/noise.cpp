@@ -33,6 +33,8 @@ template class NoiseKernel<NoisyImage<float>>;
 template class NoiseKernel<NoisyImage<double>>;
 template class NoiseKernel<ClippedNoise<float>>;
 template class NoiseKernel<ClippedNoise<double>>;
+template class NoiseKernel<SteppedNoise<float>>;
+template class NoiseKernel<SteppedNoise<double>>;
 template class ClippedRows<float>;
 template class ClippedRows<double>;
 

@@ -27,5 +27,7 @@ template cudaError_t noise(int64_t, const NoisyImage<float>&, cudaStream_t);
 template cudaError_t noise(int64_t, const NoisyImage<double>&, cudaStream_t);
 template cudaError_t noise(int64_t, const ClippedNoise<float>&, cudaStream_t);
 template cudaError_t noise(int64_t, const ClippedNoise<double>&, cudaStream_t);
+template cudaError_t noise(int64_t, const SteppedNoise<float>&, cudaStream_t);
+template cudaError_t noise(int64_t, const SteppedNoise<double>&, cudaStream_t);
 
 }  // namespace medadv::cuda

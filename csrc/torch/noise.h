@@ -1,6 +1,8 @@
 // Noise added to images and projected into a ball over tensors, written once for every backend.
 #pragma once
 
+#include <cmath>
+
 #include "core/noise.h"
 #include "torch/row_length.h"
 
@@ -63,6 +65,27 @@ Tensor project_noise(const Tensor& image, const Tensor& noise, double low, doubl
     double* of = lengths.mutable_data_ptr<double>();
     Backend::clipped_rows(scope, rows.count, rows.entries, voxel, of);
     Backend::template scaled_rows<S>(scope, rows.count, rows.entries, of, IntoBall{radius, radius * kWithin<S>}, to, to);
+  });
+  return out;
+}
+
+template <typename Backend>
+Tensor sign_step(const Tensor& image, const Tensor& noise, const Tensor& gradient, double length, double low,
+                 double high, double radius) {
+  const char* op = "sign_step";
+  check_noise(op, image, noise, low, high);
+  check_same_shape(op, "gradient", gradient, "image", image);
+  check(std::isfinite(length), op, ": length must be finite, got ", length);
+  check(radius >= 0, op, ": radius must not be negative, got ", radius);
+  const typename Backend::Scope scope(image);
+  const Tensor x = torch::stable::contiguous(image), d = torch::stable::contiguous(noise),
+               g = torch::stable::contiguous(gradient);
+  Tensor out = new_output(x, shape(x));
+  if (empty(x)) return out;
+  dispatch_exact(op, x.scalar_type(), [&]<typename S>() {
+    Backend::noise(scope, x.numel(),
+                   SteppedNoise<S>{x.const_data_ptr<S>(), d.const_data_ptr<S>(), g.const_data_ptr<S>(), S(length),
+                                   S(low), S(high), S(radius), out.mutable_data_ptr<S>()});
   });
   return out;
 }

@@ -79,6 +79,18 @@ def project_noise(
     out: Array | None = None,
     threads: int = 0,
 ) -> Array: ...
+def sign_step(
+    image: Array,
+    noise: Array,
+    gradient: Array,
+    length: float,
+    low: float,
+    high: float,
+    radius: float,
+    *,
+    out: Array | None = None,
+    threads: int = 0,
+) -> Array: ...
 def row_lengths(
     values: Array, origin: Array | None, norm: int, *, out: None = None, threads: int = 0
 ) -> NDArray[np.float64]: ...

@@ -42,11 +42,20 @@ class Record:
         self.predictions = predictions.clone()
         self.already_wrong = wrong
         self.fooled = torch.zeros_like(wrong)
-        self.forwards = torch.full_like(wrong, forwards, dtype=torch.int64)
-        self.backwards = torch.zeros_like(self.forwards)
-        self.step = torch.full_like(self.forwards, -1)
+        self.step = torch.full_like(wrong, -1, dtype=torch.int64)
+        self._forwards, self._backwards = _Passes(self.step, forwards), _Passes(self.step, 0)
         self.passes = passes
         self._any_fooled = False
+
+    @property
+    def forwards(self) -> Tensor:
+        """Passes made so far, [N] int64."""
+        return self._forwards.by_row()
+
+    @property
+    def backwards(self) -> Tensor:
+        """Gradients taken so far, [N] int64."""
+        return self._backwards.by_row()
 
     def see(
         self,
@@ -87,11 +96,11 @@ class Record:
 
     def count_forwards(self, rows: Tensor, passes: int) -> None:
         """Count passes of rows [M] in ascending order, each once."""
-        _add(self.forwards, rows, passes)
+        self._forwards.add(rows, passes)
 
     def count_backwards(self, rows: Tensor, passes: int | Tensor) -> None:
         """Count gradients of rows [M] in ascending order, each once; `passes` may be one number per row."""
-        _add(self.backwards, rows, passes)
+        self._backwards.add(rows, passes)
 
     def result(self, distance: Tensor) -> Result:
         """The finished result.
@@ -134,11 +143,12 @@ class Record:
         better = loss.detach() > some(self.loss, rows)
         if found or self._any_fooled:
             fooled = some(self.fooled, rows)
-            better = (wrong & ~fooled) | ((wrong == fooled) & better)
+            new = wrong & ~fooled
+            better = new | ((wrong == fooled) & better)
         self._keep(rows, better, images, parameters, loss, predictions, lent)
         if found:
             self._any_fooled = True
-            self._note_first(rows, step, wrong)
+            self._note_first(rows, step, new)
 
     def _keep(
         self,
@@ -177,19 +187,30 @@ class Record:
             self.parameters = {name: values.clone() for name, values in self.parameters.items()}
             self._lender = None
 
-    def _note_first(self, rows: Tensor, step: int, wrong: Tensor) -> None:
-        new = wrong & ~some(self.fooled, rows)
+    def _note_first(self, rows: Tensor, step: int, new: Tensor) -> None:
         if len(rows) < len(self.fooled):
             new = torch.zeros_like(self.fooled).index_copy_(0, rows, new)
         self.step.masked_fill_(new, step)
         self.fooled |= new
 
 
-def _add(counts: Tensor, rows: Tensor, passes: int | Tensor) -> None:
-    if len(rows) == len(counts):
-        counts += passes
-    else:
-        counts[rows] += passes
+class _Passes:
+    """Passes per example; those of all examples are one number, as most of them are."""
+
+    def __init__(self, like: Tensor, of_all: int) -> None:
+        self._of_all = of_all
+        self._of_some = torch.zeros_like(like)
+
+    def add(self, rows: Tensor, passes: int | Tensor) -> None:
+        if len(rows) < len(self._of_some):
+            self._of_some[rows] += passes
+        elif isinstance(passes, int):
+            self._of_all += passes
+        else:
+            self._of_some += passes
+
+    def by_row(self) -> Tensor:
+        return self._of_some + self._of_all
 
 
 def some(values: Tensor, rows: Tensor) -> Tensor:

@@ -77,7 +77,8 @@ def transferred(
         raise ValueError(f"surrogate must have the bounds of the victim, {victim.bounds}, got {surrogate.bounds}.")
     with torch.inference_mode(False), torch.no_grad():
         questions = Questions(attack.perturbation, victim, images, targets, ids, clean_logits)
-        questions.record.forwards += clean_forwards * victim.passes
+        everyone = torch.arange(len(images), device=images.device)
+        questions.record.count_forwards(everyone, clean_forwards * victim.passes)
         rows = questions.rows
         if len(rows) == 0:
             return questions.result()

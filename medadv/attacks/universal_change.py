@@ -92,7 +92,7 @@ class UniversalChange:
         with torch.inference_mode(False), torch.no_grad():
             goals = goals_of(self.objective, logits, targets)
             questions = Questions(self.perturbation, victim, images, targets, ids, logits, goals)
-            questions.record.forwards += victim.passes
+            questions.record.count_forwards(torch.arange(len(images), device=images.device), victim.passes)
             parameters = self.shared_by(images)
             rows = questions.rows
             if len(rows):

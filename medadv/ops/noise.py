@@ -82,6 +82,42 @@ def project_noise(
     return out
 
 
+def sign_step(
+    image: Tensor, noise: Tensor, gradient: Tensor, length: float, bounds: tuple[float, float], radius: float
+) -> Tensor:
+    """Noise after a step of the sign of a gradient, inside the image bounds and the L-infinity ball.
+
+    The step of FGSM, BIM and PGD (Madry et al., "Towards deep learning models resistant to adversarial attacks", 2018):
+    ``project_noise(image, noise + length * gradient.sign(), bounds, radius)`` in one pass, bit for bit.
+
+    Args:
+        image: ``[N, ...]``, float32 or float64, inside the bounds.
+        noise: The same shape, dtype and device.
+        gradient: The same shape, dtype and device; no step where it is 0 or no number.
+        length: Of the step, in image units, finite; below 0 downhill.
+        bounds: (low, high) in image units.
+        radius: Of the ball, in image units, at least 0.
+
+    Returns:
+        ``[N, ...]``, contiguous, without gradient.
+
+    Raises:
+        TypeError: An argument is not a tensor.
+        ValueError: Another shape, dtype or device, low above high, a negative radius, a length that is not finite.
+
+    Example:
+        >>> image, gradient = torch.tensor([[0.5, 0.5, 1.0]]), torch.tensor([[-3.0, 0.0, 2.0]])
+        >>> sign_step(image, torch.zeros(1, 3), gradient, 0.25, (0.0, 1.0), 0.125)
+        tensor([[-0.1250,  0.0000,  0.0000]])
+    """
+    check_tensor("sign_step", "image", image)
+    check_tensor("sign_step", "noise", noise)
+    check_tensor("sign_step", "gradient", gradient)
+    detached = image.detach(), noise.detach(), gradient.detach()
+    out: Tensor = torch.ops.medadv.sign_step(*detached, length, *bounds, radius)
+    return out
+
+
 def _added_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
     return grad, grad, None, None, None
 
@@ -99,5 +135,10 @@ def _(image: Tensor, noise: Tensor, low: float, high: float, radius: float, norm
     return contiguous_like(image)
 
 
-for _op in ("add_noise", "project_noise"):
+@register_fake("medadv::sign_step")
+def _(image: Tensor, noise: Tensor, gradient: Tensor, length: float, low: float, high: float, radius: float) -> Tensor:
+    return contiguous_like(image)
+
+
+for _op in ("add_noise", "project_noise", "sign_step"):
     register_batching(_op)

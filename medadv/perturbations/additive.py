@@ -14,7 +14,7 @@ from medadv import _arguments, ops
 from medadv._words import RowNorm
 from medadv.perturbations.l1_ball import project_onto_l1
 from medadv.perturbations.motion import share_of
-from medadv.perturbations.perturbation import Bounds, Draw, Parameters
+from medadv.perturbations.perturbation import Bounds, Draw, Parameters, SignStep
 from medadv.perturbations.rounding import float32_at_most
 
 NORMS = ("linf", "l2", "l1")
@@ -58,6 +58,11 @@ class Additive:
     def image_gradient(self) -> str | None:
         """The noise, but for "l1", where `apply` holds back what leads beyond the bounds, and for another `apply`."""
         return "noise" if self.norm != "l1" and type(self).apply is Additive.apply else None
+
+    @property
+    def sign_step(self) -> SignStep | None:
+        """In one pass for "linf"."""
+        return self._sign_step if self.norm == "linf" else None
 
     def identity(self, images: Tensor) -> Parameters:
         """No noise.
@@ -214,6 +219,12 @@ class Additive:
     @property
     def _norm(self) -> RowNorm:
         return cast(RowNorm, self.norm)
+
+    def _sign_step(
+        self, images: Tensor, parameters: Parameters, gradients: Parameters, lengths: dict[str, float], bounds: Bounds
+    ) -> Parameters:
+        noise, gradient = parameters["noise"], gradients["noise"]
+        return {"noise": ops.sign_step(images, noise, gradient, lengths["noise"], bounds, self._radius(bounds))}
 
     def _into_l1_ball(self, noise: Tensor, low: Tensor, high: Tensor, bounds: Bounds) -> Tensor:
         radius = self._radius(bounds)

@@ -16,7 +16,7 @@ from support.operators import (
 )
 from torch.library import opcheck
 
-from medadv.ops import add_noise, project_noise, row_lengths
+from medadv.ops import add_noise, project_noise, row_lengths, sign_step
 
 WIDE = (-math.inf, math.inf)
 DTYPES = [torch.float32, torch.float64]
@@ -107,6 +107,28 @@ def test_projection_shortens_only_what_is_too_long(device, dtype, shape):
         assert torch.equal(found[0], clipped[0])
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("length", [0.0625, 0.1, -0.1, 0.0, 1e9])
+def test_a_step_is_that_of_the_sign_then_projected(device, dtype, shape, length):
+    image, noise = sample(shape, dtype=dtype, device=device)
+    _, gradient = sample(shape, dtype=dtype, device=device, seed=1)
+    gradient[gradient.abs() < 0.05] = 0.0
+    gradient.view(-1)[0] = torch.nan
+    expected = project_noise(image, torch.add(noise, gradient.sign(), alpha=length), (0.0, 1.0), 0.125)
+    assert torch.equal(sign_step(image, noise, gradient, length, (0.0, 1.0), 0.125), expected)
+
+
+@given(numbers, numbers, numbers, st.floats(0, 2.0**10, width=32), st.floats(0, 2.0**10, width=32))
+def test_a_step_stays_in_the_ball_and_never_leads_downhill(start, noise, slope, length, radius):
+    x, d, g = one(start, max(-radius, min(noise, radius)), slope)
+    stepped = sign_step(x, d, g, length, WIDE, radius)
+    assert abs(stepped.item()) <= radius
+    assert (stepped.item() - d.item()) * (slope > 0) >= 0
+    assert (stepped.item() - d.item()) * (slope < 0) <= 0
+    assert slope != 0 or stepped.item() == d.item()
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_radius_of_zero_leaves_nothing(device, norm):
     image, noise = sample((2, 1, 4, 4), device=device)
@@ -118,6 +140,7 @@ def test_what_is_no_number_stays(device):
     noise[0, 0, 1, 1] = torch.nan
     assert add_noise(image, noise, (0.0, 1.0)).isnan().sum() == 1
     assert project_noise(image, noise, (0.0, 1.0), 0.1).isnan().sum() == 1
+    assert sign_step(image, noise, image, 0.1, (0.0, 1.0), 0.1).isnan().sum() == 1
 
 
 def test_gradient_is_that_of_a_sum():
@@ -128,6 +151,7 @@ def test_gradient_is_that_of_a_sum():
     grads = torch.autograd.grad(out, (image, noise), torch.full_like(out, 3.0))
     assert all(torch.equal(grad, torch.full_like(out, 3.0)) for grad in grads)
     assert not project_noise(image, noise, (0.0, 1.0), 0.1).requires_grad
+    assert not sign_step(image, noise, noise, 0.1, (0.0, 1.0), 0.1).requires_grad
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -136,6 +160,7 @@ def test_registration(device, dtype):
     check_registration(torch.ops.medadv.add_noise, (image, noise, None, 0.0, 1.0))
     opcheck(torch.ops.medadv.add_noise, (image, noise, noise, 0.0, 1.0))
     opcheck(torch.ops.medadv.project_noise, (image, noise, 0.0, 1.0, 0.1, 2))
+    opcheck(torch.ops.medadv.sign_step, (image, noise, noise, 0.1, 0.0, 1.0, 0.1))
 
 
 @pytest.mark.parametrize(
@@ -145,8 +170,9 @@ def test_registration(device, dtype):
         lambda x, d: add_noise(x, d, (-1.0, 1.0), d),
         lambda x, d: project_noise(x, d, (-1.0, 1.0), 0.1),
         lambda x, d: project_noise(x, d, (-1.0, 1.0), 0.1, "l2"),
+        lambda x, d: sign_step(x, d, d - x, 0.1, (-1.0, 1.0), 0.2),
     ],
-    ids=["add", "add towards", "project linf", "project l2"],
+    ids=["add", "add towards", "project linf", "project l2", "step"],
 )
 def test_layouts_and_batching(device, function):
     tensors = sample((3, 2, 5, 4), device=device)
@@ -160,6 +186,9 @@ def test_compiles(device):
     image, noise = sample((2, 1, 5, 4), device=device)
     compiled = torch.compile(lambda x, d: project_noise(x, d, (0.0, 1.0), 0.2, "l2"), fullgraph=True)
     assert torch.equal(compiled(image, noise), project_noise(image, noise, (0.0, 1.0), 0.2, "l2"))
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda x, d: sign_step(x, d, d, 0.1, (0.0, 1.0), 0.2), fullgraph=True)
+    assert torch.equal(compiled(image, noise), sign_step(image, noise, noise, 0.1, (0.0, 1.0), 0.2))
 
 
 def test_same_bits_for_any_number_of_threads():
@@ -167,6 +196,7 @@ def test_same_bits_for_any_number_of_threads():
     for run in (
         lambda: add_noise(image, noise, (0.0, 1.0)),
         lambda: project_noise(image, noise, (0.0, 1.0), 3.0, "l2"),
+        lambda: sign_step(image, noise, noise, 0.1, (0.0, 1.0), 0.2),
     ):
         one_thread, two_threads = bits_for_threads(run)
         assert torch.equal(one_thread, two_threads)
@@ -176,6 +206,7 @@ def test_no_images():
     image = torch.zeros(0, 1, 4, 4)
     assert add_noise(image, image, (0.0, 1.0)).shape == image.shape
     assert project_noise(image, image, (0.0, 1.0), 1.0, "l2").shape == image.shape
+    assert sign_step(image, image, image, 0.1, (0.0, 1.0), 1.0).shape == image.shape
 
 
 IMAGE = torch.zeros(2, 1, 3, 3)
@@ -192,6 +223,10 @@ IMAGE = torch.zeros(2, 1, 3, 3)
         (lambda: project_noise(IMAGE, IMAGE, (0.0, 1.0), -1.0), "radius must not be negative, got -1"),
         (lambda: project_noise(IMAGE, IMAGE, (0.0, 1.0), 1.0, "l1"), "norm must be 'linf' or 'l2', got 'l1'"),
         (lambda: torch.ops.medadv.project_noise(IMAGE, IMAGE, 0.0, 1.0, 1.0, 1), "norm must be 0"),
+        (lambda: sign_step(IMAGE, IMAGE, IMAGE[:1], 1.0, (0.0, 1.0), 1.0), "gradient must have the shape of image"),
+        (lambda: sign_step(IMAGE, IMAGE, IMAGE, math.nan, (0.0, 1.0), 1.0), "length must be finite, got nan"),
+        (lambda: sign_step(IMAGE, IMAGE, IMAGE, 1.0, (0.0, 1.0), -1.0), "sign_step: radius must not be negative"),
+        (lambda: sign_step(IMAGE, IMAGE, IMAGE, 1.0, (1.0, 0.0), 1.0), "low must not be above high"),
     ],
 )
 def test_refuses(call, message):

@@ -59,4 +59,4 @@ class Nearest(Record):
         if bool(nearer.any()):
             self.distance.index_copy_(0, rows, torch.where(nearer, distance, before))
             self._keep(rows, nearer, images, parameters, loss, predictions)
-            self._note_first(rows, step, wrong)
+            self._note_first(rows, step, wrong & ~some(self.fooled, rows))

@@ -64,6 +64,12 @@ class Ascent:
             moved[name] = torch.add(values.detach(), direction, alpha=self.lengths[name], out=direction)
         return moved
 
+    def followed(self, gradients: Parameters) -> Parameters:
+        """What the next step of signs follows, in place of `move`: the gradients, or their running sums."""
+        if self.momentum == 0:
+            return gradients
+        return {name: self._accumulate(name, gradient) for name, gradient in gradients.items()}
+
     def ahead(self, parameters: Parameters) -> Parameters:
         """Where the running sum alone would lead, a gradient with entries of one size by one step of the rule.
 

@@ -384,3 +384,25 @@ def test_search_is_a_value():
 def test_wrong_arguments(arguments, error, words):
     with pytest.raises(error, match=words):
         Search(**arguments)
+
+
+class WithoutSignStep(Additive):
+    """The same noise, whose steps are made and projected one after the other."""
+
+    @property
+    def sign_step(self):
+        return None
+
+
+@pytest.mark.parametrize("momentum", [0.0, 1.0])
+@pytest.mark.parametrize("random_start", [False, True])
+def test_a_step_in_one_pass_is_a_step_and_a_projection(lab, momentum, random_start):
+    victim = lab.curved_victim()
+    x = lab.images_in(UNIT, (16, 1, 8, 8))
+    y = lab.answers(victim, x)
+    search = Search(6, rule="sign", momentum=momentum, random_start=random_start, stop_early=False)
+    fused = run(search, Additive(0.05), victim, x, y)
+    apart = run(search, WithoutSignStep(0.05), victim, x, y)
+    assert torch.equal(fused.images, apart.images)
+    assert torch.equal(fused.step, apart.step)
+    assert float(fused.distance.min()) > 0
