@@ -22,7 +22,7 @@ from medadv.sweep.outcome import Outcome
 from medadv.sweep.panels import panel_examples, panels_within
 from medadv.sweep.plan import Evaluation, differences
 from medadv.sweep.rows import Columns, as_column, read_off
-from medadv.sweep.store import Store, StoreExists
+from medadv.sweep.store import Store, StoreDamaged, StoreExists
 from medadv.sweep.trust import run_checks
 from medadv.sweep.unit import Unit
 
@@ -83,7 +83,7 @@ def evaluate(
     Raises:
         StoreExists: there is something at `path`, and `resume` is False.
         PlanDiffers: the store at `path` was made for another evaluation.
-        StoreDamaged: a file of the store at `path` is damaged.
+        StoreDamaged: a file of the store at `path` is damaged, or does not say what continuing it takes.
         TypeError, ValueError: what the victim or an attack refuses.
 
     >>> import tempfile
@@ -232,11 +232,20 @@ class _Run:
 
         In others an image might, by rounding, withstand a budget and break at a smaller one.
         """
-        for unit in units:
-            if unit.id in self.committed:
-                facts = self.store.receipt(unit.id).facts
-                return _Batches(*(facts[item.name] for item in fields(_Batches)))
-        return None
+        begun = [unit for unit in units if unit.id in self.committed]
+        if not begun:
+            return None
+        facts = self.store.receipt(begun[0].id).facts
+        unknown = [item.name for item in fields(_Batches) if item.name not in facts]
+        if unknown:
+            told, examples = begun[0].fields, _examples(begun[0])
+            receipts = ", ".join(f"receipts/{unit.id}.json" for unit in begun)
+            raise StoreDamaged(
+                f"{self.store.path}: {told['attack']} on images {examples[0]} to {examples[-1]} cannot be continued, "
+                f"as the batches in which it was begun are not known ({', '.join(unknown)} missing); remove {receipts} "
+                "to begin it anew"
+            )
+        return _Batches(*(facts[item.name] for item in fields(_Batches)))
 
     def _search(self, curve: Curve, shard: int) -> None:
         """Once for the smallest change; then the budgets are read off."""
