@@ -20,13 +20,14 @@ from medadv.sweep.curve import Curve
 from medadv.sweep.falling import fall
 from medadv.sweep.outcome import Outcome
 from medadv.sweep.panels import panel_examples, panels_within
-from medadv.sweep.plan import Evaluation, differences
+from medadv.sweep.plan import Evaluation, differences, versions
 from medadv.sweep.rows import Columns, as_column, read_off
 from medadv.sweep.store import Store, StoreDamaged, StoreExists
 from medadv.sweep.trust import run_checks
 from medadv.sweep.unit import Unit
 
 _DIFFERENCES_SHOWN = 4
+_OF_THE_FIRST_RUN = ("created", "versions")  # in a plan; a receipt names those of its unit
 _TRIED_BEFORE_THE_STORE = 8  # images
 _SECONDS_OF_SILENCE = 0.5
 _BATCHES_HELD = 8  # by an attack: more images, fuller batches, and more memory
@@ -66,7 +67,9 @@ def evaluate(
     read off. A unit is committed when it is complete, the units of budgets that fall together; stopping (an exception
     from `progress`, KeyboardInterrupt, kill -9) loses only what is in work, and a continued evaluation stores the same
     rows as one that was never stopped. Budgets that fall are committed one after the other; where that was stopped,
-    their search is made again in the batches in which it was begun, whatever `batch_size` is now.
+    their search is made again in the batches in which it was begun, whatever `batch_size` is now. Receipts name
+    versions, processor, device and threads; where an evaluation is continued under others, its rows are the same but
+    for rounding, and trust check C19, the report and `medadv verify` say so.
 
     Args:
         evaluation: what is evaluated.
@@ -127,7 +130,7 @@ def _open(path: str | os.PathLike[str], plan: dict[str, Any], resume: bool) -> S
     if not resume or not os.path.lexists(path):
         return Store.create(path, plan)
     store = Store.open(path)
-    found = differences(store.plan, {**plan, "created": store.plan.get("created")})
+    found = differences(store.plan, {**plan, **{name: store.plan.get(name) for name in _OF_THE_FIRST_RUN}})
     shown = [phrase for phrase in found if not phrase.startswith("units")][:_DIFFERENCES_SHOWN]
     if found:
         raise PlanDiffers(f"{Path(path)} holds another evaluation and cannot be continued: {'; '.join(shown)}")
@@ -315,7 +318,7 @@ class _Run:
             "seconds": round(seconds, 3),
             "batch_size": self.batch_size,
             "threads": torch.get_num_threads(),
-            "versions": dict(self.store.plan["versions"]),
+            "versions": versions(self.evaluation.device),
         }
 
 
