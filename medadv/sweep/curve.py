@@ -203,14 +203,13 @@ class Curve:
 
     def fall(
         self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor, clean_logits: Tensor
-    ) -> Iterator[tuple[int, Result]]:
+    ) -> Iterator[Result]:
         """Run all of the attacks, from the largest budget to the smallest; see `medadv.attacks.budget_curve`.
 
         Args:
             victim, images, targets, ids, clean_logits: see `medadv.attacks.BaseAttack.run`.
 
         Yields:
-            Index of the budget, and one row per image.
+            One row per image, of the largest budget first.
         """
-        results = falling_curve(self.attacks, victim, images, targets, ids, clean_logits)
-        return zip(reversed(range(len(self.budgets))), results, strict=True)
+        return falling_curve(self.attacks, victim, images, targets, ids, clean_logits)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from medadv import _arguments
 from medadv.attacks import BudgetedAttack, MinimumNormAttack, Status
+from medadv.attacks.progress import watched
 from medadv.objectives import Margin, Undetected
 from medadv.sweep.curve import Curve
 from medadv.sweep.falling import fall
@@ -155,7 +156,8 @@ class _Run:
         self.batch_size = batch_size
         self.victim = evaluation.victim.in_batches_of(batch_size, self._still_there)
         self._tell = progress
-        self._told = Progress("", 0.0, 0), time.monotonic()
+        self._now = Progress("", 0.0, 0)
+        self._told = time.monotonic()
         self.total = len(evaluation.units())
         self.committed = {**_committed_rows(store, "search"), **_committed_rows(store, "attack")}
         self.done = len(self.committed)
@@ -164,14 +166,18 @@ class _Run:
         self.labels = as_column(evaluation.data.labels, evaluation.data.class_names)
 
     def progress(self, now: Progress) -> None:
-        self._told = now, time.monotonic()
+        self._now, self._told = now, time.monotonic()
         self._tell(now)
 
+    def _note(self, now: Progress) -> None:
+        """What is to be told after a while, if it is further; an attack of several searches begins anew with each."""
+        if now.done > self._now.done:
+            self._now = now
+
     def _still_there(self) -> None:
-        """Tell the same again after a while, so that the caller can stop an attack that takes long."""
-        now, when = self._told
-        if time.monotonic() - when > _SECONDS_OF_SILENCE:
-            self.progress(now)
+        """Tell after a while how far it is, so that the caller can stop an attack that takes long."""
+        if time.monotonic() - self._told > _SECONDS_OF_SILENCE:
+            self.progress(self._now)
 
     def attacks(self) -> None:
         run = {"falling": self._fall, "rising": self._rise, "read off": self._search}
@@ -218,15 +224,22 @@ class _Run:
         batches = self._batches(curve) if begun is None else begun
         aside = "" if batches == self._batches(curve) else f" ({batches.batch_size} at once, as it was begun)"
 
-        def tell(step: int, share: float) -> None:
+        def now(step: int, share: float) -> Progress:
             doing = f"{curve.label} {curve.budgets[step]:.4g}, images {examples[0]} to {examples[-1]}{aside}"
-            self.progress(Progress(doing, self.done + share * len(missing), self.total))
+            return Progress(doing, self.done + share * len(missing), self.total)
+
+        def tell(step: int, share: float) -> None:
+            self.progress(now(step, share))
+
+        def note(step: int, share: float) -> None:
+            self._note(now(step, share))
 
         evaluation = self.evaluation
         if batches.clean_batch_size != evaluation.batch_size:
             evaluation = replace(evaluation, batch_size=batches.clean_batch_size)
         victim = evaluation.victim.in_batches_of(batches.batch_size, self._still_there)
-        outcomes, seconds = fall(evaluation, victim, curve, examples, self._shown(examples), batches.images_held, tell)
+        shown = self._shown(examples)
+        outcomes, seconds = fall(evaluation, victim, curve, examples, shown, batches.images_held, tell, note)
         for step in missing:
             self._commit(units[step], outcomes[step], seconds[step], batches)
 
@@ -282,7 +295,14 @@ class _Run:
         started = time.monotonic()
         evaluation, examples = self.evaluation, _examples(unit)
         doing = f"{doing}, images {examples[0]} to {examples[-1]}"
-        self.progress(Progress(doing, self.done, self.total))
+
+        def now(share: float) -> Progress:
+            return Progress(doing, self.done + share, self.total)
+
+        def note(share: float) -> None:
+            self._note(now(share))
+
+        self.progress(now(0.0))
         outcome = Outcome.blank(evaluation.data, examples) if smaller is None else smaller
         rows = examples if smaller is None else smaller.examples(Status.FAILED)
         batches = self._batches(curve)
@@ -291,10 +311,10 @@ class _Run:
             ids = torch.from_numpy(batch).to(evaluation.device)
             images, targets, logits = evaluation.images[ids], evaluation.targets[ids], evaluation.logits[ids]
             clean_forwards = 1 if smaller is None else 0
-            result = curve.run(attack, self.victim, images, targets, ids, logits, clean_forwards)
+            with watched(note, start / len(rows), len(batch) / len(rows)):
+                result = curve.run(attack, self.victim, images, targets, ids, logits, clean_forwards)
             outcome = outcome.with_result(attack, batch, images, result, evaluation.data, self._shown(examples))
-            share = (start + len(batch)) / len(rows)
-            self.progress(Progress(doing, self.done + share, self.total))
+            self.progress(now((start + len(batch)) / len(rows)))
         self._commit(unit, outcome, time.monotonic() - started, batches)
         return outcome
 

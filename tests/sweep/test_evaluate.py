@@ -243,6 +243,25 @@ def test_progress_rises_from_nothing_to_all(job, tmp_path):
     assert any(number != int(number) for number in done[:20])
 
 
+@pytest.mark.parametrize("falling", [False, True])
+def test_progress_moves_while_one_attack_works(job, tmp_path, monkeypatch, falling):
+    """One unit of all images, one attack of eight steps that nothing ends early: an eighth at a time."""
+    monkeypatch.setattr("medadv.sweep.evaluate._SECONDS_OF_SILENCE", 0.0)
+    curve = Curve(PGD(steps=8, stop_early=False), (1e-5, 1e-4))  # too small to break anything
+    seen = []
+    evaluation = job.evaluation(curves=[curve], shard_size=24, falling=falling)
+    evaluate(evaluation, tmp_path / "out", batch_size=24, progress=seen.append)
+    done = [now.done for now in seen if now.doing.startswith("pgd")]
+    assert done == sorted(done)
+    # Falling budgets: what withstands the larger one is not attacked at the smaller, whose half is done at once.
+    first = [number / 8 for number in range(9)]
+    assert (
+        sorted(set(done)) == [*first, 2]
+        if falling
+        else sorted(set(done)) == [*first, *(1 + part for part in first[1:])]
+    )
+
+
 def test_resume_of_nothing_begins(job, tmp_path):
     store = evaluate(job.evaluation(), tmp_path / "out", resume=True)
     assert store.done() == set(store.plan["units"])

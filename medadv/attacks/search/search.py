@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medadv import _arguments
 from medadv.attacks.gradients import ordinary
+from medadv.attacks.progress import told
 from medadv.attacks.record import Record
 from medadv.attacks.result import Result
 from medadv.attacks.search.ascent import RULES
@@ -166,7 +167,7 @@ def maximise(
         record = Record(images, identity, loss, victim.task.predict(logits), wrong, shown, victim.passes)
         climb = Climb(search, perturbation, objective, victim, images, targets, ids, logits, goals, record)
         rows = (~wrong).nonzero().flatten()
-        for restart in range(search.restarts):
+        for restart in told(range(search.restarts)):
             if len(rows) == 0:
                 break
             climb.run(restart, rows, first)
