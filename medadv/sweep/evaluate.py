@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from medadv import _arguments
 from medadv.attacks import BudgetedAttack, MinimumNormAttack, Status
 from medadv.attacks.progress import watched
 from medadv.objectives import Margin, Undetected
-from medadv.sweep.curve import Curve
+from medadv.sweep.curve import Curve, Surrogate
 from medadv.sweep.falling import fall
 from medadv.sweep.outcome import Outcome
 from medadv.sweep.panels import panel_examples, panels_within
@@ -164,6 +165,7 @@ class _Run:
         correct = evaluation.victim.correct(evaluation.logits, evaluation.targets)
         self.correct = correct.cpu().numpy()
         self.labels = as_column(evaluation.data.labels, evaluation.data.class_names)
+        self._of_surrogates: dict[Surrogate, Tensor] = {}
 
     def progress(self, now: Progress) -> None:
         self._now, self._told = now, time.monotonic()
@@ -221,8 +223,8 @@ class _Run:
         examples = _examples(units[0])
 
         begun = self._begun_with(units)
-        batches = self._batches(curve) if begun is None else begun
-        aside = "" if batches == self._batches(curve) else f" ({batches.batch_size} at once, as it was begun)"
+        batches = self._batches if begun is None else begun
+        aside = "" if batches == self._batches else f" ({batches.batch_size} at once, as it was begun)"
 
         def now(step: int, share: float) -> Progress:
             doing = f"{curve.label} {curve.budgets[step]:.4g}, images {examples[0]} to {examples[-1]}{aside}"
@@ -277,7 +279,7 @@ class _Run:
                 continue
             columns = read_off(found.columns, budget, margins)
             within = columns["example"][columns["status"] == str(Status.SUCCESS)]
-            self._commit(unit, Outcome(columns, panels_within(found.panels, within)), 0.0, self._batches(curve))
+            self._commit(unit, Outcome(columns, panels_within(found.panels, within)), 0.0, self._batches)
 
     def _known(self, unit: Unit) -> Outcome | None:
         if unit.id not in self.committed:
@@ -305,22 +307,34 @@ class _Run:
         self.progress(now(0.0))
         outcome = Outcome.blank(evaluation.data, examples) if smaller is None else smaller
         rows = examples if smaller is None else smaller.examples(Status.FAILED)
-        batches = self._batches(curve)
+        batches, answers = self._batches, self._surrogate_logits(curve)
+        curve = curve.in_batches_of(self.batch_size, self._still_there)
         for start in range(0, len(rows), batches.images_held):
             batch = rows[start : start + batches.images_held]
             ids = torch.from_numpy(batch).to(evaluation.device)
             images, targets, logits = evaluation.images[ids], evaluation.targets[ids], evaluation.logits[ids]
             clean_forwards = 1 if smaller is None else 0
             with watched(note, start / len(rows), len(batch) / len(rows)):
-                result = curve.run(attack, self.victim, images, targets, ids, logits, clean_forwards)
+                others = None if answers is None else answers[ids]
+                result = curve.run(attack, self.victim, images, targets, ids, logits, clean_forwards, others)
             outcome = outcome.with_result(attack, batch, images, result, evaluation.data, self._shown(examples))
             self.progress(now((start + len(batch)) / len(rows)))
         self._commit(unit, outcome, time.monotonic() - started, batches)
         return outcome
 
-    def _batches(self, curve: Curve) -> _Batches:
-        held = self.batch_size * (_BATCHES_HELD if curve.packs_anew else 1)
-        return _Batches(self.batch_size, held, self.evaluation.batch_size)
+    def _surrogate_logits(self, curve: Curve) -> Tensor | None:
+        """What the surrogate says of all clean images, asked once for all attacks that are made on it."""
+        surrogate, evaluation = curve.surrogate, self.evaluation
+        if surrogate is None:
+            return None
+        if surrogate not in self._of_surrogates:
+            parts = evaluation.images.parts(evaluation.batch_size)
+            self._of_surrogates[surrogate] = surrogate.victim.clean_logits_in_parts(parts, evaluation.targets)
+        return self._of_surrogates[surrogate]
+
+    @property
+    def _batches(self) -> _Batches:
+        return _Batches(self.batch_size, self.batch_size * _BATCHES_HELD, self.evaluation.batch_size)
 
     def _shown(self, examples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which of these images are kept to be looked at."""
