@@ -20,10 +20,12 @@ from torch import Tensor, nn
 from benchmarks.attack_cases import Case, attack_of
 from benchmarks.attack_networks import NETWORKS, Trained
 from benchmarks.compare import ATTACK_PEERS, ROOT, circumstances
-from medadv.attacks import APGD, PGD, BaseAttack, DeepFool, Square
+from medadv.attacks import APGD, FGSM, MIFGSM, PGD, BaseAttack, BudgetedAttack, DeepFool, Result, Square
+from medadv.attacks.transfer import transferred
 from medadv.models import Victim
 
-COMPARED_ON = ("digits 32", "digits 32, undefended")
+# With the network that transferred attacks are made on.
+COMPARED_ON = {"digits 32": "digits 32, undefended", "digits 32, undefended": "digits 32"}
 BATCHES = (8, 64)
 ROUNDS = 3
 AUTO_ATTACK_STEPS = 10
@@ -49,10 +51,14 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
-    for network in COMPARED_ON:
+    for network, other in COMPARED_ON.items():
         trained = NETWORKS[network](arguments.images)
-        for name, attack in attacks(trained).items():
-            rows += [{"network": network, "attack": name, **compared(attack, trained, size)} for size in BATCHES]
+        jobs = [(name, attack, None) for name, attack in attacks(trained).items()]
+        surrogate = NETWORKS[other](arguments.images).network
+        jobs += [(f"transfer-{name}", attack, surrogate) for name, attack in transfers(trained).items()]
+        for name, attack, made_on in jobs:
+            for size in BATCHES:
+                rows.append({"network": network, "attack": name, **compared(attack, trained, size, made_on)})
     print(table(rows))
     if arguments.name:
         facts = circumstances(ATTACK_PEERS)
@@ -71,27 +77,49 @@ def attacks(trained: Trained) -> dict[str, BaseAttack]:
     }
 
 
-def compared(attack: BaseAttack, trained: Trained, size: int) -> dict:
+def transfers(trained: Trained) -> dict[str, BudgetedAttack]:
+    """By name: attacks that are made on another network, one until that is fooled, others beyond."""
+    eps = trained.eps["linf"]
+    return {
+        "pgd": PGD(eps, steps=20),
+        "pgd to the end": PGD(eps, steps=20, stop_early=False),
+        "mi-fgsm": MIFGSM(eps, stop_early=False),
+        "fgsm": FGSM(eps, stop_early=False),
+    }
+
+
+def compared(attack: BaseAttack, trained: Trained, size: int, made_on: nn.Module | None = None) -> dict:
     """Seconds and calls either way, and how many images ended otherwise."""
     calls = Calls(trained.network).eval()
+    of_surrogate = None if made_on is None else Calls(made_on).eval()
     victim, images, targets = Victim(calls), trained.images, trained.targets
+    surrogate = None if of_surrogate is None else Victim(of_surrogate)
     logits = victim.clean_logits(images, targets)
+    known = None if surrogate is None else surrogate.clean_logits(images, targets)
+
+    def run(rows: Tensor, at_once: int) -> Result:
+        shown, given = victim.in_batches_of(at_once), (images[rows], targets[rows], rows, logits[rows])
+        if surrogate is None:
+            return attack.run(shown, *given)
+        others = None if known is None else known[rows]
+        return transferred(attack, surrogate.in_batches_of(at_once), shown, *given, surrogate_logits=others)
 
     def apart() -> Tensor:
-        parts = torch.arange(len(images)).split(size)
-        return torch.cat([attack.run(victim, images[r], targets[r], r, logits[r]).success for r in parts])
+        return torch.cat([run(rows, size).success for rows in torch.arange(len(images)).split(size)])
 
     def packed() -> Tensor:
-        return attack.run(victim.in_batches_of(size), images, targets, None, logits).success
+        return run(torch.arange(len(images)), size).success
 
     row: dict = {"batch": size, "images": len(images)}
     found = {}
     for _ in range(ROUNDS):
         for way in (apart, packed):
-            calls.count = 0
+            counted = [each for each in (calls, of_surrogate) if each is not None]
+            for each in counted:
+                each.count = 0
             seconds, found[way] = timed(way)
             name = way.__name__
-            row[f"calls_{name}"] = calls.count
+            row[f"calls_{name}"] = sum(each.count for each in counted)
             row[f"seconds_{name}"] = min(seconds, row.get(f"seconds_{name}", seconds))
     row["differ"] = int((found[apart] != found[packed]).sum())
     return row

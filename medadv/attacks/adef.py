@@ -14,6 +14,7 @@ from medadv.attacks.minimum_norm.boundary import CLASSES, Boundary, chosen, riva
 from medadv.attacks.minimum_norm.hunt import ANY_FLOW, DISPLACEMENT, Hunt
 from medadv.attacks.minimum_norm.length import positive
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
+from medadv.attacks.progress import told
 from medadv.ops import gaussian_blur
 from medadv.perturbations import Perturbation
 from medadv.perturbations.motion import largest_length
@@ -75,7 +76,7 @@ class ADef(MinimumNormGradientAttack):
         rows = hunt.rows
         others = rivals(hunt.logits[rows], hunt.targets[rows], self.classes - 1)
         flow = ANY_FLOW.identity(hunt.images[rows])["flow"]
-        for step in range(self.steps):
+        for step in told(range(self.steps)):
             flow, going = hunt.in_packs(partial(self._step, hunt, step), rows, flow, others)
             rows, others, flow = rows[going], others[going], flow[going]
             if len(rows) == 0:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from medadv import _arguments
 from medadv.attacks.attack import Attack
+from medadv.objectives import CrossEntropyOrMargin, Objective
 from medadv.perturbations import PolynomialBiasField
 from medadv.perturbations.polynomial_bias_field import Basis, CoordinateWarp
 
@@ -25,8 +26,8 @@ class AdversarialSmoothBiasField(Attack):
     with momentum 1, 0.1 for coefficients and 0.01 for displacements, both weights 0.01, and the flow. Ours: the limit
     of the gain and steps that are parts of its logarithm (with ``gain=None`` they are the code's), Legendre polynomials
     instead of powers, 8 x 8 control points that keep to their cells, and that solved images leave. The cross-entropy is
-    that of their classifiers of one class; of several labels it is a sum that pushes all of them at once, and misses
-    what ``objective=Margin()`` finds.
+    that of their classifiers of one class; of several labels, which they do not speak of, the margin is raised (ours),
+    as a sum of cross-entropies pushes all labels at once and misses what the margin finds.
 
     Args:
         gain: largest factor, above 1: 1.3 allows 1 / 1.3 to 1.3 at every voxel; None: no limit, as in the paper.
@@ -70,6 +71,7 @@ class AdversarialSmoothBiasField(Attack):
     step_size: float | None = field(default=0.1, kw_only=True)
     momentum: float = field(default=1.0, kw_only=True)
     random_start: bool = field(default=False, kw_only=True)
+    objective: Objective = field(default_factory=CrossEntropyOrMargin, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

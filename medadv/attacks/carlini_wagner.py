@@ -14,6 +14,7 @@ from medadv.attacks.minimum_norm.boundary import CLASSES, first_guess, margin_an
 from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.length import length, per_row
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
+from medadv.attacks.progress import told
 
 # Constants of the authors' code.
 _PATIENCE = 0.9999  # the loss must fall below this share of itself in a tenth of the steps
@@ -88,7 +89,7 @@ class CarliniWagner(MinimumNormGradientAttack):
                 hunt.look(pack, 1, guess)
         weight = torch.full_like(hunt.needed[rows], self.weight, dtype=torch.float64)
         smallest, largest = torch.zeros_like(weight), torch.full_like(weight, torch.inf)
-        for search in range(self.searches):
+        for search in told(range(self.searches)):
             found = self._descend(hunt, search, weight)
             smallest, largest = torch.where(found, smallest, weight), torch.where(found, weight, largest)
             weight = next_weights(smallest, largest)
@@ -102,7 +103,7 @@ class CarliniWagner(MinimumNormGradientAttack):
         start = _inverse(hunt, rows)
         descent, start = _Adam(self.rate, start), start.tanh()
         before = torch.full_like(weights, torch.inf)
-        for step in range(self.steps):
+        for step in told(range(self.steps)):
             tangent = descent.values.tanh()
             noise = (tangent - start).mul_(scale / 2)
             checked = step % max(self.steps // 10, 1) == 0

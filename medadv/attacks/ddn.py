@@ -14,6 +14,7 @@ from medadv.attacks.minimum_norm.hunt import Hunt, Sight
 from medadv.attacks.minimum_norm.length import length, per_row
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
 from medadv.attacks.minimum_norm.schedule import cosine
+from medadv.attacks.progress import told
 from medadv.objectives import Margin, Objective
 
 # Constants of the paper; lengths as fractions of the image range.
@@ -77,7 +78,7 @@ class DDN(MinimumNormGradientAttack):
         steps = self.steps - taken
         radius = length(noise, "l2")
         radius = torch.where(radius > 0, radius, _FIRST_LENGTH * scale)
-        for step in range(steps):
+        for step in told(range(steps)):
             sight = hunt.look(rows, step, noise)
             gradient = ops.unit_rows(self._gradient(hunt, rows, step, sight))
             radius *= torch.where(sight.adversarial, 1 - self.gamma, 1 + self.gamma)

@@ -14,6 +14,7 @@ from medadv.attacks.minimum_norm.boundary import CLASSES, OVERSHOOT, Boundary, r
 from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.length import per_row
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
+from medadv.attacks.progress import told
 
 NORMS = ("l2", "linf")
 
@@ -70,7 +71,7 @@ class DeepFool(MinimumNormGradientAttack):
         others = rivals(hunt.logits[rows], hunt.targets[rows], self.classes - 1)
         change = torch.zeros_like(hunt.examples(rows).images)
         direct = torch.zeros_like(hunt.images)
-        for step in range(self.steps):
+        for step in told(range(self.steps)):
             change, done = hunt.in_packs(partial(self._step, hunt, step, direct), rows, change, others)
             if not bool(done.any()):
                 continue

@@ -12,6 +12,7 @@ from medadv.attacks.base_attack import BaseAttack
 from medadv.attacks.budgeted_attack import BudgetedAttack
 from medadv.attacks.merge import replace_rows, take_rows
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormAttack
+from medadv.attacks.progress import told
 from medadv.attacks.result import Result, Status
 from medadv.models.victim import Victim
 from medadv.objectives import Margin
@@ -131,7 +132,7 @@ class Ensemble(BaseAttack):
         rows = torch.arange(len(images), device=images.device)
         member = torch.full_like(rows, -1)
         result: Result | None = None
-        for number, attack in enumerate(self.attacks):
+        for number, attack in enumerate(told(self.attacks)):
             fresh = attack.run(victim, images[rows], targets[rows], ids[rows], clean_logits[rows])
             if isinstance(attack, MinimumNormAttack):
                 fresh = self._within_the_budget(fresh, images[rows], targets[rows], clean_logits[rows])

@@ -13,6 +13,7 @@ from medadv.attacks.minimum_norm.boundary import CLASSES, Boundary, rivals
 from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.length import length, per_row
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
+from medadv.attacks.progress import told
 from medadv.attacks.randomness import Draw
 
 NORMS = ("linf", "l2", "l1")
@@ -75,7 +76,7 @@ class FAB(MinimumNormGradientAttack):
 
     def _chase(self, hunt: Hunt) -> None:
         # No image leaves before the end.
-        for rows in hunt.packs(hunt.rows):
+        for rows in told(hunt.packs(hunt.rows)):
             self._search(hunt, rows)
             hunt.shorten(rows, self.steps, _FINAL_SEARCHES)
 
@@ -84,8 +85,8 @@ class FAB(MinimumNormGradientAttack):
         # Searches that start at the clean image have their first boundary in common.
         clean = Boundary.at_clean(hunt, rows, others)
         goals = [slice(rival, rival + 1) for rival in range(others.shape[1])] if self.targeted else [slice(None)]
-        for restart in range(self.restarts):
-            for goal in goals:
+        for restart in told(range(self.restarts)):
+            for goal in told(goals):
                 noise = self._start(hunt, rows, restart)
                 first = clean.of_classes(goal) if restart == 0 else Boundary.at(hunt, rows, 0, noise, others[:, goal])
                 self._follow(hunt, rows, noise, first, others[:, goal])
@@ -100,7 +101,7 @@ class FAB(MinimumNormGradientAttack):
         return hunt.clip(rows, direction * per_row(wanted / length(direction, self.norm), direction))
 
     def _follow(self, hunt: Hunt, rows: Tensor, noise: Tensor, boundary: Boundary, others: Tensor) -> None:
-        for step in range(self.steps):
+        for step in told(range(self.steps)):
             if step > 0:
                 boundary = Boundary.at(hunt, rows, step, noise, others)
             noise = hunt.clip(rows, self._next(boundary, noise, *hunt.room(rows)))

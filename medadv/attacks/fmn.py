@@ -15,6 +15,7 @@ from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.length import dual_length, length, per_row, positive
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
 from medadv.attacks.minimum_norm.schedule import cosine
+from medadv.attacks.progress import told
 
 NORMS = ("linf", "l2", "l1", "l0")
 
@@ -88,7 +89,7 @@ class FMN(MinimumNormGradientAttack):
             # In L1 the guess is a few entries at the bounds, which are hard to leave; a finite step moves more of them.
             reach = length(guess, "l2").clamp_min(_FIRST_STEP * scale)
             noise = self._inside(hunt, rows, ops.unit_rows(gradient) * per_row(reach, guess), length(guess, self.norm))
-        for step in range(steps):
+        for step in told(range(steps)):
             sight = hunt.look(rows, step, noise)
             margin, shares = margin_and_shares(sight.logits.detach(), hunt.examples(rows).targets)
             gradient = hunt.gradient(rows, step, sight, sight.logits, shares)

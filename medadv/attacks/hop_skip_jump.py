@@ -15,6 +15,7 @@ from medadv.attacks.minimum_norm.ball import to_ball
 from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.length import length, per_row
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormAttack
+from medadv.attacks.progress import told
 from medadv.attacks.randomness import Draw
 
 NORMS = ("l2", "linf")
@@ -81,7 +82,7 @@ class HopSkipJump(MinimumNormAttack):
                 return
             noise = self._to_boundary(hunt, rows, 0, noise, "l2")
             reach = torch.full_like(length(noise, self.norm), _FIRST_PROBE * hunt.victim.scale)
-            for step in range(1, self.steps + 1):
+            for step in told(range(1, self.steps + 1)):
                 (direction,) = hunt.in_packs(partial(self._direction, hunt, step), rows, noise, reach)
                 noise = self._jump(hunt, rows, step, noise, direction)
                 distance = length(noise, self.norm)

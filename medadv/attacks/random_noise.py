@@ -10,6 +10,7 @@ from torch import Tensor
 
 from medadv import _arguments
 from medadv.attacks.budgeted_attack import BudgetedAttack
+from medadv.attacks.progress import told
 from medadv.attacks.questions import Questions
 from medadv.attacks.randomness import Draw
 from medadv.attacks.result import Result
@@ -95,7 +96,7 @@ def random_changes(
     with torch.inference_mode(False), torch.no_grad():
         questions = Questions(perturbation, victim, images, targets, ids, clean_logits)
         rows = questions.rows
-        for number in range(draws):
+        for number in told(range(draws)):
             if len(rows) == 0:
                 break
             draw = Draw(seed, ids[rows], _DRAW_NUMBER + number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medadv.attacks.progress import told
 from medadv.attacks.questions import Questions
 from medadv.attacks.randomness import Draw
 from medadv.attacks.result import Result
@@ -69,7 +70,7 @@ def _search(questions: Questions, queries: int, seed: int) -> None:
     perturbation, bounds, rows = questions.perturbation, questions.victim.bounds, questions.rows
     radii = perturbation.radii(bounds)
     best = Best()
-    for query in range(queries):
+    for query in told(range(queries)):
         images, draw = questions.images[rows], Draw(seed, questions.ids[rows], _DRAW_NUMBER + query)
         if query == 0:
             tried = perturbation.random(images, draw, bounds)

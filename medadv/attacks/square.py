@@ -11,6 +11,7 @@ from torch import Tensor
 
 from medadv import _arguments
 from medadv.attacks.budgeted_attack import BudgetedAttack
+from medadv.attacks.progress import told
 from medadv.attacks.questions import Questions
 from medadv.attacks.randomness import Draw
 from medadv.attacks.result import Result
@@ -106,7 +107,7 @@ class Square(BudgetedAttack):
         best = changed.fitted(rows, moves.first(Draw(self.seed, questions.ids[rows], 0)))
         answers = questions.show(rows, 0, changed.images(rows, best))
         numbers = best.new_empty(len(rows), 0)
-        for query in range(1, self.queries + 1):
+        for query in told(range(1, self.queries + 1)):
             leaving = answers.fooled if query < self.queries else torch.ones_like(answers.fooled)
             if bool(leaving.any()):
                 changed.note(rows, query - 1, best, answers, leaving)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from medadv.attacks.pgd import PGD
-from medadv.objectives import Objective, Stabilised
+from medadv.objectives import CrossEntropyOrMargin, Objective, Stabilised
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -15,8 +15,9 @@ class StabilisedMedicalAttack(PGD):
 
     Qi et al., "Stabilized medical image attacks" (2021). The published texts that could be read give neither weight nor
     kernel nor number of steps: weight 1, 3 voxels with standard deviation 1, and ten steps of `PGD`'s length are ours.
-    Two forward passes and one backward pass per step. With ``Stabilised(weight=0)`` it is `BIM`, bit by bit. For
-    several labels, which the paper has not, raise ``Stabilised(Margin())``: cross-entropy pushes all of them at once.
+    Two forward passes and one backward pass per step. With ``Stabilised(weight=0)`` it is `BIM`, bit by bit. The
+    cross-entropy is that of one class; of several labels, which the paper has not, the margin is stabilised (ours), as
+    a sum of cross-entropies pushes all labels at once.
 
     Args:
         eps: radius of the ball as a fraction of the victim's image range, at least 0.
@@ -40,4 +41,4 @@ class StabilisedMedicalAttack(PGD):
 
     steps: int = 10
     random_start: bool = False
-    objective: Objective = field(default_factory=Stabilised)
+    objective: Objective = field(default_factory=lambda: Stabilised(CrossEntropyOrMargin()))

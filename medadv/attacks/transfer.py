@@ -59,6 +59,7 @@ def transferred(
     ids: Tensor,
     clean_logits: Tensor,
     clean_forwards: int = 0,
+    surrogate_logits: Tensor | None = None,
 ) -> Result:
     """As `transfer`, for images that the victim has checked and answered already.
 
@@ -66,6 +67,7 @@ def transferred(
         attack, surrogate, victim, images, targets, ids: see `transfer`.
         clean_logits: [N, K] from `Victim.clean_logits` of the victim.
         clean_forwards: how many passes to count for them in the result.
+        surrogate_logits: [N, K] from `Victim.clean_logits` of the surrogate, if it has answered already, too.
 
     Returns:
         One row per image.
@@ -82,7 +84,8 @@ def transferred(
         rows = questions.rows
         if len(rows) == 0:
             return questions.result()
-        found = attack(surrogate, questions.images[rows], targets[rows], ids[rows])
+        given = surrogate, questions.images[rows], targets[rows], ids[rows]
+        found = attack(*given) if surrogate_logits is None else attack.run(*given, surrogate_logits[rows])
         questions.ask(rows, 0, found.parameters)
         result = questions.result()
         result.distance[rows] = found.distance

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from medadv.attacks import BudgetedAttack, MinimumNormAttack
 
 TRANSFER = "transfer-"
+_CROSS_ENTROPIES = ("CrossEntropy()", "CrossEntropyOrMargin()")  # as defaults of attacks
 _WORDS = {"true": True, "false": False, "none": None}
 _COMMA = re.compile(r",(?![^(]*\))")  # not inside brackets
 
@@ -67,7 +68,7 @@ class AttackChoice:
         given = {name: value for name, value in common.items() if name in self.entry.options}
         if self.transferred and "stop_early" in self.entry.options:
             given["stop_early"] = False  # an image that fools the surrogate by more fools others more often
-        if (findings or guarded) and self.entry.options.get("objective") == "CrossEntropy()":
+        if (findings or guarded) and self.entry.options.get("objective") in _CROSS_ENTROPIES:
             given["objective"] = "margin"
         given |= {name: value for name, value in self.options.items() if not name.startswith(GRADIENT)}
         if "objective" in given:

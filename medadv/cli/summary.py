@@ -53,6 +53,8 @@ def _table(store: Store, results: Results, out: Path) -> str:
     lines += [f"  {check.number} failed: {check.sentence}" for check in results.checks if check.outcome == "failed"]
     if results.missing:
         lines.append(f"Unfinished: {results.missing} of {results.planned} units are not done yet")
+    if results.circumstances:
+        lines.append(results.circumstances)
     lines.append(f"Report: {out}")
     return "\n".join(lines)
 
@@ -99,6 +101,7 @@ def _object(store: Store, results: Results, out: Path) -> dict[str, Any]:
             {"check": each.number, "outcome": each.outcome, "sentence": each.sentence} for each in results.checks
         ],
         "missing_units": results.missing,
+        "circumstances": results.circumstances,
     }
 
 

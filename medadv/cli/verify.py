@@ -6,6 +6,7 @@ from pathlib import Path
 
 from medadv._optional import require
 from medadv.cli.errors import DamagedError, InputError, sentence
+from medadv.sweep.circumstances import told_apart
 from medadv.sweep.store import Store, StoreDamaged
 
 click = require("click", extra="lab")
@@ -31,3 +32,6 @@ def verify(store: Path) -> None:
         )
     done, planned = opened.done(), set(opened.plan.get("units", []))
     click.echo(f"Sound: {len(done)} units; {len(planned & done)} of {len(planned)} planned units are done")
+    differing = told_apart(opened.receipts())
+    if differing:
+        click.echo(differing)

@@ -1,6 +1,7 @@
 """What an attack raises: one number per image, higher is worse for the victim."""
 
 from medadv.objectives.cross_entropy import CrossEntropy
+from medadv.objectives.cross_entropy_or_margin import CrossEntropyOrMargin
 from medadv.objectives.dlr import DLR, TargetedDLR
 from medadv.objectives.hierarchical_feature_constraint import HierarchicalFeatureConstraint
 from medadv.objectives.margin import Margin
@@ -22,6 +23,7 @@ __all__ = [
     "DLR",
     "OBJECTIVES",
     "CrossEntropy",
+    "CrossEntropyOrMargin",
     "Gaussian",
     "HierarchicalFeatureConstraint",
     "Margin",

@@ -9,6 +9,7 @@ from typing import Any
 
 from medadv.metrics import wilson
 from medadv.report.wording import REJECTED, Wording, wording_of
+from medadv.sweep.circumstances import told_apart
 from medadv.sweep.store import Receipt, Store
 from medadv.sweep.unit import canonical_json
 
@@ -130,6 +131,7 @@ class Results:
         forwards, backwards: passes of single images through the model, in all.
         missing: planned units that are not committed.
         planned: planned units.
+        circumstances: in what those differ in which units were computed, one sentence; empty where in nothing.
     """
 
     clean: Rate
@@ -141,6 +143,7 @@ class Results:
     backwards: int
     missing: int
     planned: int
+    circumstances: str = ""
 
 
 def read_results(store: Store) -> Results:
@@ -217,6 +220,7 @@ def read_results(store: Store) -> Results:
         backwards=int(totals["backwards"][0]),
         missing=len(planned - store.done()),
         planned=len(planned),
+        circumstances=told_apart(store.receipts()),
     )
 
 

@@ -259,6 +259,7 @@ def _data(store: Store, results: Results) -> dict[str, Any]:
         ],
         "checks": [_check(check) for check in results.checks],
         "missing_units": results.missing,
+        "circumstances": results.circumstances,
     }
 
 

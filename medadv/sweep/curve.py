@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
@@ -131,11 +131,6 @@ class Curve:
         return len(self.budgets) > 1 and all(getattr(attack, name, 2) > 1 for name in ("steps", "queries"))
 
     @property
-    def packs_anew(self) -> bool:
-        """Whether the attack works on more images than the model is shown at once; those that leave make room."""
-        return self.surrogate is None
-
-    @property
     def gradient_attacks(self) -> list[Attack]:
         """The attack with each of the budgets, where it raises an objective of the victim itself by gradient steps."""
         return [attack for attack in self.attacks if isinstance(attack, Attack) and self.surrogate is None]
@@ -176,6 +171,13 @@ class Curve:
             changes["stop_early"] = False
         return replace(attack, **changes)
 
+    def in_batches_of(self, batch_size: int, after_each: Callable[[], None] | None = None) -> Curve:
+        """The same, where a surrogate is shown no more images at once, see `medadv.models.Victim.in_batches_of`."""
+        if self.surrogate is None:
+            return self
+        victim = self.surrogate.victim.in_batches_of(batch_size, after_each)
+        return replace(self, surrogate=replace(self.surrogate, victim=victim))
+
     def run(
         self,
         attack: BudgetedAttack | MinimumNormAttack,
@@ -185,32 +187,32 @@ class Curve:
         ids: Tensor,
         clean_logits: Tensor,
         clean_forwards: int = 0,
+        surrogate_logits: Tensor | None = None,
     ) -> Result:
         """Run one of the attacks, on the victim or on the surrogate.
 
         Args:
             attack: one of `attacks`, or the one that looks for the smallest change.
             victim, images, targets, ids, clean_logits, clean_forwards: see `medadv.attacks.BaseAttack.run`.
+            surrogate_logits: [N, K], what the surrogate, if there is one, says of `images`; else it is asked.
 
         Returns:
             One row per image.
         """
+        given = victim, images, targets, ids, clean_logits, clean_forwards
         if self.surrogate is None:
-            return attack.run(victim, images, targets, ids, clean_logits, clean_forwards)
-        return transferred(
-            attack, self.surrogate.victim, victim, images, targets, ids, clean_logits, clean_forwards=clean_forwards
-        )
+            return attack.run(*given)
+        return transferred(attack, self.surrogate.victim, *given, surrogate_logits)
 
     def fall(
         self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor, clean_logits: Tensor
-    ) -> Iterator[tuple[int, Result]]:
+    ) -> Iterator[Result]:
         """Run all of the attacks, from the largest budget to the smallest; see `medadv.attacks.budget_curve`.
 
         Args:
             victim, images, targets, ids, clean_logits: see `medadv.attacks.BaseAttack.run`.
 
         Yields:
-            Index of the budget, and one row per image.
+            One row per image, of the largest budget first.
         """
-        results = falling_curve(self.attacks, victim, images, targets, ids, clean_logits)
-        return zip(reversed(range(len(self.budgets))), results, strict=True)
+        return falling_curve(self.attacks, victim, images, targets, ids, clean_logits)

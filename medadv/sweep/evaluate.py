@@ -12,21 +12,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from medadv import _arguments
 from medadv.attacks import BudgetedAttack, MinimumNormAttack, Status
+from medadv.attacks.progress import watched
 from medadv.objectives import Margin, Undetected
-from medadv.sweep.curve import Curve
+from medadv.sweep.curve import Curve, Surrogate
 from medadv.sweep.falling import fall
 from medadv.sweep.outcome import Outcome
 from medadv.sweep.panels import panel_examples, panels_within
-from medadv.sweep.plan import Evaluation, differences
+from medadv.sweep.plan import Evaluation, differences, versions
 from medadv.sweep.rows import Columns, as_column, read_off
-from medadv.sweep.store import Store, StoreExists
+from medadv.sweep.store import Store, StoreDamaged, StoreExists
 from medadv.sweep.trust import run_checks
 from medadv.sweep.unit import Unit
 
 _DIFFERENCES_SHOWN = 4
+_OF_THE_FIRST_RUN = ("created", "versions")  # in a plan; a receipt names those of its unit
 _TRIED_BEFORE_THE_STORE = 8  # images
 _SECONDS_OF_SILENCE = 0.5
 _BATCHES_HELD = 8  # by an attack: more images, fuller batches, and more memory
@@ -66,7 +69,9 @@ def evaluate(
     read off. A unit is committed when it is complete, the units of budgets that fall together; stopping (an exception
     from `progress`, KeyboardInterrupt, kill -9) loses only what is in work, and a continued evaluation stores the same
     rows as one that was never stopped. Budgets that fall are committed one after the other; where that was stopped,
-    their search is made again in the batches in which it was begun, whatever `batch_size` is now.
+    their search is made again in the batches in which it was begun, whatever `batch_size` is now. Receipts name
+    versions, processor, device and threads; where an evaluation is continued under others, its rows are the same but
+    for rounding, and trust check C19, the report and `medadv verify` say so.
 
     Args:
         evaluation: what is evaluated.
@@ -83,7 +88,7 @@ def evaluate(
     Raises:
         StoreExists: there is something at `path`, and `resume` is False.
         PlanDiffers: the store at `path` was made for another evaluation.
-        StoreDamaged: a file of the store at `path` is damaged.
+        StoreDamaged: a file of the store at `path` is damaged, or does not say what continuing it takes.
         TypeError, ValueError: what the victim or an attack refuses.
 
     >>> import tempfile
@@ -127,7 +132,7 @@ def _open(path: str | os.PathLike[str], plan: dict[str, Any], resume: bool) -> S
     if not resume or not os.path.lexists(path):
         return Store.create(path, plan)
     store = Store.open(path)
-    found = differences(store.plan, {**plan, "created": store.plan.get("created")})
+    found = differences(store.plan, {**plan, **{name: store.plan.get(name) for name in _OF_THE_FIRST_RUN}})
     shown = [phrase for phrase in found if not phrase.startswith("units")][:_DIFFERENCES_SHOWN]
     if found:
         raise PlanDiffers(f"{Path(path)} holds another evaluation and cannot be continued: {'; '.join(shown)}")
@@ -152,23 +157,29 @@ class _Run:
         self.batch_size = batch_size
         self.victim = evaluation.victim.in_batches_of(batch_size, self._still_there)
         self._tell = progress
-        self._told = Progress("", 0.0, 0), time.monotonic()
+        self._now = Progress("", 0.0, 0)
+        self._told = time.monotonic()
         self.total = len(evaluation.units())
         self.committed = {**_committed_rows(store, "search"), **_committed_rows(store, "attack")}
         self.done = len(self.committed)
         correct = evaluation.victim.correct(evaluation.logits, evaluation.targets)
         self.correct = correct.cpu().numpy()
         self.labels = as_column(evaluation.data.labels, evaluation.data.class_names)
+        self._of_surrogates: dict[Surrogate, Tensor] = {}
 
     def progress(self, now: Progress) -> None:
-        self._told = now, time.monotonic()
+        self._now, self._told = now, time.monotonic()
         self._tell(now)
 
+    def _note(self, now: Progress) -> None:
+        """What is to be told after a while, if it is further; an attack of several searches begins anew with each."""
+        if now.done > self._now.done:
+            self._now = now
+
     def _still_there(self) -> None:
-        """Tell the same again after a while, so that the caller can stop an attack that takes long."""
-        now, when = self._told
-        if time.monotonic() - when > _SECONDS_OF_SILENCE:
-            self.progress(now)
+        """Tell after a while how far it is, so that the caller can stop an attack that takes long."""
+        if time.monotonic() - self._told > _SECONDS_OF_SILENCE:
+            self.progress(self._now)
 
     def attacks(self) -> None:
         run = {"falling": self._fall, "rising": self._rise, "read off": self._search}
@@ -212,18 +223,25 @@ class _Run:
         examples = _examples(units[0])
 
         begun = self._begun_with(units)
-        batches = self._batches(curve) if begun is None else begun
-        aside = "" if batches == self._batches(curve) else f" ({batches.batch_size} at once, as it was begun)"
+        batches = self._batches if begun is None else begun
+        aside = "" if batches == self._batches else f" ({batches.batch_size} at once, as it was begun)"
+
+        def now(step: int, share: float) -> Progress:
+            doing = f"{curve.label} {curve.budgets[step]:.4g}, images {examples[0]} to {examples[-1]}{aside}"
+            return Progress(doing, self.done + share * len(missing), self.total)
 
         def tell(step: int, share: float) -> None:
-            doing = f"{curve.label} {curve.budgets[step]:.4g}, images {examples[0]} to {examples[-1]}{aside}"
-            self.progress(Progress(doing, self.done + share * len(missing), self.total))
+            self.progress(now(step, share))
+
+        def note(step: int, share: float) -> None:
+            self._note(now(step, share))
 
         evaluation = self.evaluation
         if batches.clean_batch_size != evaluation.batch_size:
             evaluation = replace(evaluation, batch_size=batches.clean_batch_size)
         victim = evaluation.victim.in_batches_of(batches.batch_size, self._still_there)
-        outcomes, seconds = fall(evaluation, victim, curve, examples, self._shown(examples), batches.images_held, tell)
+        shown = self._shown(examples)
+        outcomes, seconds = fall(evaluation, victim, curve, examples, shown, batches.images_held, tell, note)
         for step in missing:
             self._commit(units[step], outcomes[step], seconds[step], batches)
 
@@ -232,11 +250,20 @@ class _Run:
 
         In others an image might, by rounding, withstand a budget and break at a smaller one.
         """
-        for unit in units:
-            if unit.id in self.committed:
-                facts = self.store.receipt(unit.id).facts
-                return _Batches(*(facts[item.name] for item in fields(_Batches)))
-        return None
+        begun = [unit for unit in units if unit.id in self.committed]
+        if not begun:
+            return None
+        facts = self.store.receipt(begun[0].id).facts
+        unknown = [item.name for item in fields(_Batches) if item.name not in facts]
+        if unknown:
+            told, examples = begun[0].fields, _examples(begun[0])
+            receipts = ", ".join(f"receipts/{unit.id}.json" for unit in begun)
+            raise StoreDamaged(
+                f"{self.store.path}: {told['attack']} on images {examples[0]} to {examples[-1]} cannot be continued, "
+                f"as the batches in which it was begun are not known ({', '.join(unknown)} missing); remove {receipts} "
+                "to begin it anew"
+            )
+        return _Batches(*(facts[item.name] for item in fields(_Batches)))
 
     def _search(self, curve: Curve, shard: int) -> None:
         """Once for the smallest change; then the budgets are read off."""
@@ -252,7 +279,7 @@ class _Run:
                 continue
             columns = read_off(found.columns, budget, margins)
             within = columns["example"][columns["status"] == str(Status.SUCCESS)]
-            self._commit(unit, Outcome(columns, panels_within(found.panels, within)), 0.0, self._batches(curve))
+            self._commit(unit, Outcome(columns, panels_within(found.panels, within)), 0.0, self._batches)
 
     def _known(self, unit: Unit) -> Outcome | None:
         if unit.id not in self.committed:
@@ -270,25 +297,44 @@ class _Run:
         started = time.monotonic()
         evaluation, examples = self.evaluation, _examples(unit)
         doing = f"{doing}, images {examples[0]} to {examples[-1]}"
-        self.progress(Progress(doing, self.done, self.total))
+
+        def now(share: float) -> Progress:
+            return Progress(doing, self.done + share, self.total)
+
+        def note(share: float) -> None:
+            self._note(now(share))
+
+        self.progress(now(0.0))
         outcome = Outcome.blank(evaluation.data, examples) if smaller is None else smaller
         rows = examples if smaller is None else smaller.examples(Status.FAILED)
-        batches = self._batches(curve)
+        batches, answers = self._batches, self._surrogate_logits(curve)
+        curve = curve.in_batches_of(self.batch_size, self._still_there)
         for start in range(0, len(rows), batches.images_held):
             batch = rows[start : start + batches.images_held]
             ids = torch.from_numpy(batch).to(evaluation.device)
             images, targets, logits = evaluation.images[ids], evaluation.targets[ids], evaluation.logits[ids]
             clean_forwards = 1 if smaller is None else 0
-            result = curve.run(attack, self.victim, images, targets, ids, logits, clean_forwards)
+            with watched(note, start / len(rows), len(batch) / len(rows)):
+                others = None if answers is None else answers[ids]
+                result = curve.run(attack, self.victim, images, targets, ids, logits, clean_forwards, others)
             outcome = outcome.with_result(attack, batch, images, result, evaluation.data, self._shown(examples))
-            share = (start + len(batch)) / len(rows)
-            self.progress(Progress(doing, self.done + share, self.total))
+            self.progress(now((start + len(batch)) / len(rows)))
         self._commit(unit, outcome, time.monotonic() - started, batches)
         return outcome
 
-    def _batches(self, curve: Curve) -> _Batches:
-        held = self.batch_size * (_BATCHES_HELD if curve.packs_anew else 1)
-        return _Batches(self.batch_size, held, self.evaluation.batch_size)
+    def _surrogate_logits(self, curve: Curve) -> Tensor | None:
+        """What the surrogate says of all clean images, asked once for all attacks that are made on it."""
+        surrogate, evaluation = curve.surrogate, self.evaluation
+        if surrogate is None:
+            return None
+        if surrogate not in self._of_surrogates:
+            parts = evaluation.images.parts(evaluation.batch_size)
+            self._of_surrogates[surrogate] = surrogate.victim.clean_logits_in_parts(parts, evaluation.targets)
+        return self._of_surrogates[surrogate]
+
+    @property
+    def _batches(self) -> _Batches:
+        return _Batches(self.batch_size, self.batch_size * _BATCHES_HELD, self.evaluation.batch_size)
 
     def _shown(self, examples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which of these images are kept to be looked at."""
@@ -306,7 +352,7 @@ class _Run:
             "seconds": round(seconds, 3),
             "batch_size": self.batch_size,
             "threads": torch.get_num_threads(),
-            "versions": dict(self.store.plan["versions"]),
+            "versions": versions(self.evaluation.device),
         }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ import medadv
 from medadv import _arguments
 from medadv.data import ImageSet
 from medadv.models import Victim, model_sha256
+from medadv.ops import build_info
 from medadv.sweep.curve import Curve
 from medadv.sweep.device_images import DeviceImages
 from medadv.sweep.unit import Unit
@@ -254,7 +257,7 @@ def differences(then: Any, now: Any, name: str = "") -> list[str]:
 
 
 def versions(device: torch.device) -> dict[str, str]:
-    """What computed the results.
+    """What computes the results here and now.
 
     Args:
         device: where the model is.
@@ -270,8 +273,19 @@ def versions(device: torch.device) -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "instructions": f"torch {torch.backends.cpu.get_cpu_capability()}, medadv {build_info()['instruction_set']}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }
+
+
+def _processor() -> str:
+    """Name of the processor, by which libraries choose their kernels; as much of it as the system tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _lists(pairs: list[tuple[int, int]]) -> list[list[int]]:

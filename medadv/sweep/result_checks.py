@@ -8,6 +8,7 @@ from itertools import groupby
 
 from medadv.metrics import wilson
 from medadv.models import model_sha256
+from medadv.sweep.circumstances import told_apart
 from medadv.sweep.plan import Evaluation
 from medadv.sweep.sample import TOLERANCE, Finding, budget_text, joined, judged, percent
 from medadv.sweep.store import Store
@@ -153,7 +154,7 @@ def provenance(evaluation: Evaluation, store: Store) -> Finding:
         store: with committed attacks.
 
     Returns:
-        Passed where all do, and the weights have the fingerprint of the plan.
+        Passed where all do, and the weights have the fingerprint of the plan. Versions may differ; it is said in what.
     """
     receipts = store.receipts("attack")
     needed = ("model_sha256", "data_sha256", "configuration", "seed", "version")
@@ -163,14 +164,14 @@ def provenance(evaluation: Evaluation, store: Store) -> Finding:
         for receipt in receipts
         if all(name in receipt.unit.fields for name in needed)
         and all(receipt.unit.fields[name] == value for name, value in wanted.items())
-        and receipt.facts.get("versions") == store.plan["versions"]
+        and "torch" in receipt.facts.get("versions", {})
     ]
     same = model_sha256(evaluation.victim.module) == store.plan["model"]["sha256"]
     sentence = (
         f"{len(complete)} of {len(receipts)} units name weights ({wanted['model_sha256'][:12]}), data "
         f"({wanted['data_sha256'][:12]}), configuration, seed and versions; the weights are "
-        f"{'the same as' if same else 'not those of'} before the attacks."
-    )
+        f"{'the same as' if same else 'not those of'} before the attacks. {told_apart(store.receipts())}"
+    ).strip()
     return judged(same and len(complete) == len(receipts), sentence)
 
 

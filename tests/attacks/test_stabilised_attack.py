@@ -4,7 +4,7 @@ from torch import nn
 
 from medadv.attacks import BIM, PGD, BiasFieldAttack, StabilisedMedicalAttack
 from medadv.models import Victim
-from medadv.objectives import CrossEntropy, Gaussian, Margin, Stabilised
+from medadv.objectives import CrossEntropy, CrossEntropyOrMargin, Gaussian, Margin, Stabilised
 
 
 def setting(lab, count=40, **options):
@@ -110,9 +110,10 @@ def test_volumes_and_channels(lab, axes, channels):
 def test_parts():
     attack = StabilisedMedicalAttack()
     assert (attack.eps, attack.steps, attack.random_start) == (8 / 255, 10, False)
-    assert attack.objective == Stabilised(CrossEntropy(), 1.0, Gaussian(3, 1.0), "delta")
+    assert attack.objective == Stabilised(CrossEntropyOrMargin(), 1.0, Gaussian(3, 1.0), "delta")
+    smoothing = "smoothing=Gaussian(size=3, sigma=1.0)"
     assert attack.configuration()["objective"] == (
-        "Stabilised(objective=CrossEntropy(), weight=1.0, smoothing=Gaussian(size=3, sigma=1.0), target='delta')"
+        f"Stabilised(objective=CrossEntropyOrMargin(), weight=1.0, {smoothing}, target='delta')"
     )
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medadv.attacks import FAB, PGD, BiasFieldAttack, Status, transfer
+from medadv.attacks import FAB, FGSM, PGD, BiasFieldAttack, Square, Status, transfer
 from medadv.models import Victim
 from medadv.objectives import Margin
 
@@ -52,6 +52,20 @@ def test_the_victim_decides_and_is_asked_twice(lab):
     assert torch.equal(result.images[:3], x[:3])
     assert result.success.any()
     assert result.robust.any()
+
+
+@pytest.mark.parametrize("size", [1, 7])
+@pytest.mark.parametrize(
+    "attack", [PGD(0.05, steps=10), FGSM(0.05, stop_early=False), Square(0.05, queries=20)], ids=repr
+)
+def test_a_surrogate_may_be_shown_a_few_images_at_once(lab, attack, size):
+    surrogate, victim = (lab.curved_victim(seed=seed) for seed in (0, 1))
+    x = lab.images_in(UNIT, (40, 1, 8, 8))
+    y = lab.answers(surrogate, x)
+    whole = transfer(attack, surrogate, victim, x, y)
+    few = transfer(attack, surrogate.in_batches_of(size), victim.in_batches_of(size), x, y)
+    for name in ("images", "status", "distance", "loss", "predictions", "forwards", "backwards", "step"):
+        assert torch.equal(getattr(whole, name), getattr(few, name)), name
 
 
 def test_all_wrong_already(lab):

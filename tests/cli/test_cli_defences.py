@@ -221,6 +221,7 @@ def test_findings_and_a_detector(deployed, place):
         ("pgd", "Undetected(objective=Margin())"),
         ("pgd:objective=cross-entropy", "Undetected(objective=CrossEntropy())"),
         ("apgd:objective=dlr", "Undetected(objective=DLR())"),
+        ("smooth-bias-field", "Undetected(objective=Margin())"),
         ("stabilised", "Undetected(objective=Stabilised("),
     ],
 )

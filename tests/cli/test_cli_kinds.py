@@ -134,6 +134,7 @@ def test_findings(place):
         ("transfer-mi-fgsm", "CrossEntropy()", "Margin()"),
         ("pgd:objective=cross-entropy", "CrossEntropy()", "CrossEntropy()"),
         ("affine:objective=margin", "Margin()", "Margin()"),
+        ("smooth-bias-field", "CrossEntropyOrMargin()", "Margin()"),
     ],
 )
 def test_the_objective_suits_the_task(given, classes, findings):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from medadv.sweep import Store
+from medadv.sweep.sealed_json import seal, unseal
 
 GIVEN = ("--budget", "0.01,0.03")
 
@@ -44,6 +45,24 @@ def test_sound_store(place, store):
     result = place.run("verify", "out")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == "Sound: 3 units; 3 of 3 planned units are done\n"
+
+
+def test_a_store_of_two_circumstances_is_sound_and_says_what_differs(place, store):
+    receipt = min((store / "receipts").iterdir())
+    content = unseal(receipt.read_bytes())
+    content["facts"]["threads"] = 97
+    content["committed"] = "9999-01-01T00:00:00+00:00"
+    threads = unseal(max((store / "receipts").iterdir()).read_bytes())["facts"]["threads"]
+    receipt.write_bytes(seal(content))
+    words = "Roundings may differ, as not all was computed in the same circumstances: "
+    words += f"threads {threads} in 2 units, 97 in 1."
+    result = place.run("verify", "out")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"Sound: 3 units; 3 of 3 planned units are done\n{words}\n"
+    assert place.run("report", "out").stdout.splitlines()[-2] == words
+    assert json.loads(place.run("report", "out", "--json").stdout)["circumstances"] == words
+    page = (store / "report.html").read_text()
+    assert page.split('class="banner warn"')[1].split("</div>")[0].count(words) == 1
 
 
 @pytest.mark.parametrize("pattern", ["plan.json", "units/*/*.parquet", "artifacts/*/*.safetensors", "receipts/*.json"])

@@ -66,7 +66,7 @@ def test_a_sound_attack_passes(attack, task):
     ("attack", "told"),
     [
         (PGD(0.02), "Margin()"),
-        (StabilisedMedicalAttack(0.02), f"{Stabilised(Margin())!r}"),
+        (StabilisedMedicalAttack(0.02, objective=Stabilised()), f"{Stabilised(Margin())!r}"),
         (AdversarialSmoothBiasField(1.05, objective=CrossEntropy()), "Margin()"),
     ],
     ids=["pgd", "stabilised", "smooth bias field"],

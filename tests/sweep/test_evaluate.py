@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +17,11 @@ import medadv
 from medadv.attacks import PGD, Status, budget_curve
 from medadv.data import ImageSet
 from medadv.models import model_sha256
-from medadv.sweep import Store, StoreExists
+from medadv.sweep import Store, StoreExists, result_checks
+from medadv.sweep.circumstances import told_apart
 from medadv.sweep.evaluate import PlanDiffers, evaluate
 from medadv.sweep.plan import Curve, Evaluation
+from medadv.sweep.sealed_json import seal, unseal
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -240,6 +243,25 @@ def test_progress_rises_from_nothing_to_all(job, tmp_path):
     assert any(number != int(number) for number in done[:20])
 
 
+@pytest.mark.parametrize("falling", [False, True])
+def test_progress_moves_while_one_attack_works(job, tmp_path, monkeypatch, falling):
+    """One unit of all images, one attack of eight steps that nothing ends early: an eighth at a time."""
+    monkeypatch.setattr("medadv.sweep.evaluate._SECONDS_OF_SILENCE", 0.0)
+    curve = Curve(PGD(steps=8, stop_early=False), (1e-5, 1e-4))  # too small to break anything
+    seen = []
+    evaluation = job.evaluation(curves=[curve], shard_size=24, falling=falling)
+    evaluate(evaluation, tmp_path / "out", batch_size=24, progress=seen.append)
+    done = [now.done for now in seen if now.doing.startswith("pgd")]
+    assert done == sorted(done)
+    # Falling budgets: what withstands the larger one is not attacked at the smaller, whose half is done at once.
+    first = [number / 8 for number in range(9)]
+    assert (
+        sorted(set(done)) == [*first, 2]
+        if falling
+        else sorted(set(done)) == [*first, *(1 + part for part in first[1:])]
+    )
+
+
 def test_resume_of_nothing_begins(job, tmp_path):
     store = evaluate(job.evaluation(), tmp_path / "out", resume=True)
     assert store.done() == set(store.plan["units"])
@@ -290,11 +312,43 @@ def test_another_evaluation_is_not_continued(job, tmp_path, change, words):
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
-def test_another_version_of_torch_does_not_continue(job, tmp_path, monkeypatch):
-    evaluate(job.evaluation(), tmp_path / "out")
+def test_where_units_were_computed_is_told(job, tmp_path, monkeypatch):
+    """An evaluation is continued with another torch, in another number of threads; the plan says how it began."""
+    out, threads, torch_then = tmp_path / "out", torch.get_num_threads(), torch.__version__
+    curves = job.evaluation().curves[:1]
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(job.evaluation(curves=curves, falling=False), out, progress=stopping(4, KeyboardInterrupt()))
+    begun = Store.open(out)
+    count = len(begun.done())
+    assert 0 < count < 9
+    assert told_apart(begun.receipts()) == ""
+    assert {"processor", "instructions", "device"} <= set(begun.receipts()[0].facts["versions"])
     monkeypatch.setattr(torch, "__version__", "99.0")
-    with pytest.raises(PlanDiffers, match="versions.torch was .* and is now 99.0"):
-        evaluate(job.evaluation(), tmp_path / "out", resume=True)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads + 1)
+    store = evaluate(job.evaluation(curves=curves, falling=False), out, resume=True)
+    assert store.plan["versions"]["torch"] == torch_then
+    found = [(receipt.facts["versions"]["torch"], receipt.facts["threads"]) for receipt in store.receipts()]
+    assert Counter(found) == {(torch_then, threads): count, ("99.0", threads + 1): 10 - count}
+    check = store.query("SELECT outcome, sentence FROM rows WHERE \"check\" = 'C19'", "check")
+    assert check["outcome"].tolist() == ["passed"]
+    receipts = [receipt for receipt in store.receipts() if receipt.unit.kind == "attack"]
+    assert check["sentence"][0].endswith(f"before the attacks. {told_apart(receipts)}")
+    assert all(
+        word in told_apart(receipts) for word in ("; threads", f"{torch_then} in {count}", f"99.0 in {9 - count}")
+    )
+
+
+def test_units_that_name_no_versions_fail_c19(job, tmp_path):
+    evaluation = job.evaluation()
+    store = evaluate(evaluation, tmp_path / "out")
+    path = tmp_path / "out" / "receipts" / f"{evaluation.units()[0].id}.json"
+    receipt = unseal(path.read_bytes())
+    del receipt["facts"]["versions"]
+    path.write_bytes(seal(receipt))
+    finding = result_checks.provenance(evaluation, store)
+    assert finding.outcome == "failed"
+    assert finding.sentence.startswith("17 of 18 units name")
+    assert "not recorded in 1" in finding.sentence
 
 
 def test_what_exists_is_not_touched(job, tmp_path):

@@ -17,11 +17,12 @@ from medadv.detectors import GaussianDetector, GuardedVictim
 from medadv.models import Victim
 from medadv.objectives import Undetected
 from medadv.report.results import read_results
-from medadv.sweep import Store, Unit, attack_checks, falling, result_checks
+from medadv.sweep import Store, StoreDamaged, Unit, attack_checks, falling, result_checks
 from medadv.sweep.curve import Curve, Surrogate
 from medadv.sweep.evaluate import evaluate
 from medadv.sweep.plan import Evaluation
 from medadv.sweep.sample import Probe, Sample
+from medadv.sweep.sealed_json import seal, unseal
 from medadv.sweep.taken_for_granted import Granted, granted_rows, tried_after_all
 
 ROOT = Path(__file__).parents[2]
@@ -213,6 +214,44 @@ def test_a_curve_that_was_killed_between_its_budgets_goes_on_in_the_batches_in_w
     }
     assert facts == {(0, 1, 8, 64), (1, 1, 8, 64), (2, 7, 56, 9)}
     assert held == [8, 56]
+
+
+def test_a_curve_begun_in_batches_that_nobody_knows_is_begun_anew_once_its_receipts_are_removed(
+    job, tmp_path, monkeypatch
+):
+    """As receipts were before they named the batches."""
+    whole = evaluate(counting(job), tmp_path / "whole").query(SQL, "attack")
+    real, calls = Store.commit, []
+
+    def fails(*arguments, **more):
+        calls.append(arguments)
+        if len(calls) == 6:
+            raise MemoryError
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(Store, "commit", fails)
+    out = tmp_path / "out"
+    with pytest.raises(MemoryError):
+        evaluate(counting(job), out)
+    monkeypatch.setattr(Store, "commit", real)
+    for path in (out / "receipts").iterdir():
+        receipt = unseal(path.read_bytes())
+        for name in ("images_held", "clean_batch_size"):
+            del receipt["facts"][name]
+        path.write_bytes(seal(receipt))
+    curve = counting(job).curves[0]  # all of the first images are there, and two budgets of the second
+    begun = [counting(job).attack_unit(curve, step, 1).id for step in (0, 1)]
+    with pytest.raises(StoreDamaged) as caught:
+        evaluate(counting(job), out, resume=True)
+    assert str(caught.value) == (
+        f"{out}: pgd on images 10 to 19 cannot be continued, as the batches in which it was begun are not known "
+        f"(images_held, clean_batch_size missing); remove receipts/{begun[0]}.json, receipts/{begun[1]}.json to begin "
+        "it anew"
+    )
+    for unit in begun:
+        (out / "receipts" / f"{unit}.json").unlink()
+    again = evaluate(counting(job), out, resume=True).query(SQL, "attack")
+    assert all(whole[name].tolist() == again[name].tolist() for name in set(whole) - {"host", "committed"})
 
 
 def test_stopping_is_possible_between_two_budgets_of_a_batch(job, tmp_path, monkeypatch):

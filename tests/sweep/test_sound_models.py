@@ -6,6 +6,7 @@ from torch import nn
 
 from medadv.attacks import (
     PGD,
+    AdversarialSmoothBiasField,
     AffineAttack,
     BiasFieldAttack,
     ChainAttack,
@@ -13,6 +14,7 @@ from medadv.attacks import (
     FlowAttack,
     FrequencyAttack,
     IntensityAttack,
+    StabilisedMedicalAttack,
 )
 from medadv.models import Victim
 from medadv.objectives import DLR, CrossEntropy, Margin
@@ -105,6 +107,15 @@ def test_a_bias_field(axes):
     attack = BiasFieldAttack(1.05, spacing=3, objective=Margin())
     probe, found = findings(attack, sample_of(3, axes=axes))
     assert not_passed(found) == ({} if len(probe.broken) else {"C13": "not run"})
+
+
+@pytest.mark.parametrize(
+    "attack", [AdversarialSmoothBiasField(1.03), StabilisedMedicalAttack(0.01), StabilisedMedicalAttack(0.02)], ids=repr
+)
+def test_attacks_of_papers_on_several_labels(attack):
+    probe, found = findings(attack, sample_of(**SAMPLES["labels"]))
+    assert 0 < len(probe.survivors) < len(probe.broken) + len(probe.survivors)
+    assert not_passed(found) == {}
 
 
 FAMILIES = {

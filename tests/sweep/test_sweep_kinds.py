@@ -137,10 +137,14 @@ def test_an_attack_is_given_eight_batches_and_can_be_stopped_after_each_that_the
             evaluate(evaluation, tmp_path / str(len(module.counts)), batch_size=3, progress=progress)
         return told
 
-    told = told_until(lambda told: told[-1][0].done > 0)
+    told = told_until(lambda told: told[-1][0].done >= 1)
     before, end = told[0][1], told[-1][1]
     assert {now.doing.split(",")[-1] for now, _ in told[:-1]} == {" images 0 to 23"}
-    assert {now.done for now, _ in told[:-1]} == {0.0}
+    # It tells how far the attack is, and the first unit is done only when the attack is.
+    done = [now.done for now, _ in told[:-1]]
+    assert done[0] == 0
+    assert done == sorted(done)
+    assert done[-1] < 1
     assert [batches for _, batches in told[:-1]] == list(range(before, end + 1))
     assert max(module.counts[before:end]) == 3
     assert end - before > 24 / 3
@@ -269,6 +273,47 @@ def test_a_transferred_attack_is_the_function(job, tmp_path):
         for receipt in store.receipts("attack")
     }
     assert made_on == {"transfer-fgsm": "tests:surrogate", "fgsm": None}
+
+
+def test_images_that_fool_the_surrogate_make_room_for_those_of_other_batches(job, tmp_path, monkeypatch):
+    """Of eight batches of three that are attacked together, and stopping is possible after each that is shown."""
+    monkeypatch.setattr("medadv.sweep.evaluate._SECONDS_OF_SILENCE", 0.0)
+    module = Watched(job.BrighterHalf(scale=3.0, edge=nn.AvgPool2d(3, 1, 1))).eval()
+    curve = Curve(PGD(steps=10), (0.05, 0.06), "transfer-pgd", Surrogate(Victim(module), "tests:surrogate"))
+    evaluation = job.evaluation(curves=(curve,), shard_size=24)
+    told = []
+
+    def until_the_attack_ends(now):
+        if not told:
+            module.counts.clear()  # of the trial before there is a store
+        told.append((now, len(module.counts)))
+        if now.done >= 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(evaluation, tmp_path / "few", batch_size=3, progress=until_the_attack_ends)
+    clean, *counts = module.counts
+    assert clean == 24  # once for both budgets
+    assert max(counts) == 3
+    done = [now.done for now, _ in told]
+    assert len(told) > len(counts)  # the victim's batches beside
+    assert done == sorted(done)
+    assert len(set(done)) > 5
+    surrogate, images = curve.surrogate.victim, torch.from_numpy(evaluation.data.images)
+    correct = evaluation.victim.correct(evaluation.logits, evaluation.targets).nonzero().flatten()
+    logits = surrogate.clean_logits(images, evaluation.targets)
+    module.counts.clear()
+    for rows in correct.split(3):
+        evaluation.curves[0].attacks[0].run(surrogate, images[rows], evaluation.targets[rows], rows, logits[rows])
+    packed = counts[: next(shown for now, shown in told if now.done >= 1) - 1]  # at the first budget
+    assert sum(packed) == sum(module.counts)
+    assert len(packed) < len(module.counts)
+    parts, whole = (
+        evaluate(evaluation, tmp_path / str(size), batch_size=size).query(SQL, "attack") for size in (3, 24)
+    )
+    for name in ("status", "prediction", "loss", "distance", "forwards", "step"):
+        assert parts[name].tolist() == whole[name].tolist(), name
+    assert 0 < (parts["status"] == "success").sum() < len(parts["status"])
 
 
 def test_a_surrogate_is_part_of_the_name_of_a_unit(job):

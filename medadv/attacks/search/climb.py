@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medadv._finite import all_finite
 from medadv.attacks.gradients import NO_GRADIENT, refuse_not_finite
+from medadv.attacks.progress import told
 from medadv.attacks.randomness import Draw
 from medadv.attacks.record import Record, some
 from medadv.attacks.search.adaptive_ascent import AdaptiveAscent
@@ -130,7 +131,7 @@ class Climb:
             return
         steps = _Steps(search, self.perturbation, self.victim.bounds)
         at_the_image = search.gradient.at_the_image(self.victim)
-        for step in range(search.steps):
+        for step in told(range(search.steps)):
             place.step = step
             if first is not None and step == 0:
                 sight = self._clean_sight(place, first)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from medadv import _arguments
 from medadv.attacks.gradients import ordinary
+from medadv.attacks.progress import told
 from medadv.attacks.record import Record
 from medadv.attacks.result import Result
 from medadv.attacks.search.ascent import RULES
@@ -169,7 +170,7 @@ def maximise(
         shown = 0 if isinstance(clean, Tensor) else victim.passes
         record = Record(images, identity, loss, victim.task.predict(logits), wrong, shown, victim.passes)
         climb = Climb(search, perturbation, objective, victim, images, targets, ids, logits, goals, record)
-        for restart in range(search.restarts):
+        for restart in told(range(search.restarts)):
             if len(rows) == 0:
                 break
             climb.run(restart, rows, first)
