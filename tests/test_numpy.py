@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
+from support.guarded import CAN_GUARD, guarded, survives
 from support.operators import bits_for_threads
 
 import medadv.numpy as mnp
@@ -164,6 +165,22 @@ def test_out_takes_the_result(name, dtype):
         out = np.full_like(expected, np.nan)
         assert apply(getattr(mnp, name), args, out=out) is out
         assert same_bits(out, expected)
+
+
+@pytest.mark.skipif(not CAN_GUARD, reason="needs Linux")
+@pytest.mark.parametrize("at_end", [False, True], ids=["begin", "end"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_touches_nothing_past_its_arrays(dtype, at_end):
+    def run():
+        for name, args in calls(dtype):
+            function = getattr(mnp, name)
+            expected = apply(function, args)
+            inside = [guarded(a, at_end=at_end) if isinstance(a, np.ndarray) else a for a in args]
+            takes_out = "out" in inspect.signature(function).parameters
+            more = {"out": guarded(np.full_like(expected, np.nan), at_end=at_end)} if takes_out else {}
+            assert same_bits(apply(function, inside, **more), expected), name
+
+    assert survives(run)
 
 
 def test_control_points_may_be_of_any_dtype_and_layout():

@@ -40,9 +40,11 @@ struct RowPart<RowNorm::linf> {
   }
 };
 
-// Factors of rows by their length: to length 1 (a row of zeros stays), and into a ball of a radius.
+// Factors of rows by their length: to length 1 (a row of zeros stays, and one whose factor would overflow), and into a
+// ball of a radius.
 struct ToUnit {
-  MEDADV_HD double operator()(double length) const { return length != 0 ? 1 / length : 1; }
+  static constexpr double kShortest = 2.2250738585072014e-308;  // the smallest normal number
+  MEDADV_HD double operator()(double length) const { return length < kShortest ? 1 : 1 / length; }
 };
 struct IntoBall {
   double radius, target;  // a row that is longer than the radius gets the length `target`

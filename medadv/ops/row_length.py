@@ -41,7 +41,7 @@ def row_lengths(values: Tensor, norm: RowNorm = "l2", origin: Tensor | None = No
 
 
 def unit_rows(values: Tensor, norm: RowNorm = "l2") -> Tensor:
-    """Every row divided by its length; a row of zeros stays.
+    """Every row divided by its length; a row of zeros stays, as does one shorter than 2.3e-308.
 
     Args:
         values: ``[N, ...]``; float16, bfloat16, float32 or float64.

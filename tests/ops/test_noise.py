@@ -129,6 +129,20 @@ def test_a_step_stays_in_the_ball_and_never_leads_downhill(start, noise, slope, 
     assert slope != 0 or stepped.item() == d.item()
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_no_row_is_longer_than_the_radius(device, dtype):
+    """Not by one bit of float64, whichever way the entries and the length are rounded."""
+    noise = sample((20_000, 3), dtype=dtype, device=device)[1]
+    found = project_noise(torch.zeros_like(noise), noise, (-1.0, 1.0), 0.123, "l2")
+    assert row_lengths(found).max() <= 0.123
+
+
+def test_bounds_may_be_one_number(device):
+    image, noise = sample((2, 1, 4, 5), device=device)
+    assert add_noise(image, noise, (0.5, 0.5)).eq(0.5).all()
+    assert torch.equal(project_noise(image, noise, (0.5, 0.5), 0.125), (0.5 - image).clamp(-0.125, 0.125))
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_radius_of_zero_leaves_nothing(device, norm):
     image, noise = sample((2, 1, 4, 4), device=device)

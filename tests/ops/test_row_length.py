@@ -39,12 +39,10 @@ def test_lengths_are_those_of_torch_in_float64(device, norm, dtype, shape):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_unit_rows_have_length_one(device, norm, dtype, shape):
     values = sample(shape, dtype=dtype, device=device)
-    lengths = lengths_by_torch(values, norm).reshape(-1, *[1] * (len(shape) - 1))
-    expected = (values.double() / lengths).to(dtype)
+    lengths = row_lengths(values, norm).reshape(-1, *[1] * (len(shape) - 1))
     got = unit_rows(values, norm)
     assert got.dtype == dtype
-    tolerance = max(1e-14, 2 * torch.finfo(dtype).eps)
-    torch.testing.assert_close(got, expected, rtol=tolerance, atol=torch.finfo(dtype).tiny)
+    assert torch.equal(got, (values.double() * (1 / lengths)).to(dtype))  # rounded once
 
 
 @pytest.mark.parametrize("norm", ORDERS)
@@ -53,6 +51,10 @@ def test_rows_of_any_size(device, norm):
     values = torch.tensor([[3e-30, 4e-30], [3e30, -4e30], [0.0, 0.0]], device=device)
     unit = unit_rows(values, norm)
     torch.testing.assert_close(row_lengths(unit, norm).cpu(), torch.tensor([1.0, 1.0, 0.0]).double())
+    shortest = torch.tensor([[0.0, 5e-324], [0.0, 1e-307]], dtype=torch.float64, device=device)
+    units = unit_rows(shortest, norm).cpu()
+    assert units[0].tolist() == [0.0, 5e-324]  # 1 / 5e-324 overflows
+    assert units[1].tolist() == [0.0, 1.0 if norm != "l2" else 1e-307]  # whose square vanishes
     values[2, 1] = torch.nan
     assert row_lengths(values, norm).isnan().tolist() == [False, False, True]
     assert row_lengths(values.flip(1), norm).isnan().tolist() == [False, False, True]

@@ -244,6 +244,24 @@ def test_same_bits_for_one_image(shape_knots, dtype, reach, interpolation, paddi
             torch.testing.assert_close(other, results[0], rtol=0, atol=0, equal_nan=True)
 
 
+# Rows that all move one way: past an end, where the padding brings them back into a part far away, or not at all.
+@pytest.mark.parametrize(
+    "shape_knots", [((1, 1, 600, 130), (9, 10)), ((1, 1, 40, 30, 61), (6, 7, 8))], ids=lambda case: str(case[0])
+)
+@pytest.mark.parametrize("shift", [-1.6, -0.7, 0.7, 1.6], ids="{:+} of the image".format)
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_same_bits_where_rows_move_one_way(shape_knots, shift, padding):
+    image, lattice = sample(*shape_knots, dtype=torch.float32)
+    lattice[:, 0] += shift * image.shape[2]
+    inputs, grad = leaves([image, lattice]), torch.rand_like(image)
+
+    def run():
+        return torch.autograd.grad(spline_warp(*inputs, "linear", padding), inputs, grad)
+
+    for results in zip(*bits_for_threads(run, (1, 2, 7)), strict=True):
+        assert all(torch.equal(other, results[0]) for other in results[1:])
+
+
 def test_an_example_does_not_depend_on_its_batch(device):
     image, lattice = sample((5, 1, 40, 50), (5, 6), dtype=torch.float32, device=device)
     whole = spline_warp(image, lattice)

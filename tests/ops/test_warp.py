@@ -363,6 +363,22 @@ def test_same_bits_for_one_image(shape, dtype, reach, interpolation, padding):
             torch.testing.assert_close(other, results[0], rtol=0, atol=0, equal_nan=True)
 
 
+# Rows that all move one way: past an end, where the padding brings them back into a part far away, or not at all.
+@pytest.mark.parametrize("shape", [(1, 1, 600, 130), (1, 1, 40, 30, 61)], ids=str)
+@pytest.mark.parametrize("shift", [-1.6, -0.7, 0.7, 1.6], ids="{:+} of the image".format)
+@pytest.mark.parametrize(("interpolation", "padding"), MODES)
+def test_same_bits_where_rows_move_one_way(shape, shift, interpolation, padding):
+    image, displacement = sample(shape, dtype=torch.float32)
+    displacement[:, 0] += shift * shape[2]
+    inputs, grad = leaves([image, displacement]), torch.rand_like(image)
+
+    def run():
+        return torch.autograd.grad(warp(*inputs, interpolation, padding), inputs, grad)
+
+    for results in zip(*bits_for_threads(run, (1, 2, 7)), strict=True):
+        assert all(torch.equal(other, results[0]) for other in results[1:])
+
+
 def test_an_example_does_not_depend_on_its_batch(device):
     image, displacement = sample((5, 1, 40, 50), dtype=torch.float32, device=device)
     whole = warp(image, displacement)
