@@ -15,7 +15,8 @@ class AffineAttack(MarginAttack):
     """The image turned, stretched and shifted within limits, the margin raised by gradient steps.
 
     See `medadv.perturbations.Affine`, after AdvAffine of AdvChain (Chen et al., 2022). So few parameters leave many
-    local maxima: hence, ours, five restarts of ten steps, each from the best of 15 random motions.
+    local maxima: hence, ours, five restarts of ten steps, each from the best of 15 random motions, some of them as
+    large as can be along some parameters.
 
     Args:
         strength: largest fraction of each limit, from 0 to 1.

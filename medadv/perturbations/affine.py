@@ -17,6 +17,9 @@ from medadv.perturbations.rounding import float32_at_most
 # Planes in which an image turns, as pairs of axes: one in 2D, three in 3D.
 _PLANES = {2: ((0, 1),), 3: ((0, 1), (0, 2), (1, 2))}
 
+# How far random motions go beyond the budget before they are clipped to it.
+_BEYOND = 1.5
+
 
 @dataclass(frozen=True)
 class Affine:
@@ -72,7 +75,10 @@ class Affine:
         return {name: images.new_zeros((len(images), count)) for name, count in _counts(images).items()}
 
     def random(self, images: Tensor, draw: Draw, bounds: Bounds) -> Parameters:
-        """Fractions drawn uniformly from the budget.
+        """Fractions drawn uniformly from 1.5 times the budget and clipped to it, so that a third are at its ends.
+
+        Ours: the motions that fool a victim are often as large as can be along some parameters
+        (`benchmarks/local_maxima.py`).
 
         Args:
             images: [N, C, *S] float32.
@@ -82,7 +88,8 @@ class Affine:
         Returns:
             "turn" [N, 1 or 3], "stretch" and "shift" [N, D].
         """
-        drawn = {name: draw.uniform((count,)) * self.strength for name, count in _counts(images).items()}
+        reach = _BEYOND * self.strength
+        drawn = {name: draw.uniform((count,)) * reach for name, count in _counts(images).items()}
         return self.project(images, drawn, bounds)
 
     def apply(self, images: Tensor, parameters: Parameters, bounds: Bounds) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from scipy import ndimage
 
 from medadv import ops
+from medadv.attacks.randomness import Draw
 from medadv.perturbations import Affine, Flow, SplineDeformation
 
 UNIT = (0.0, 1.0)
@@ -96,6 +97,21 @@ def moved_by_scipy(image, matrix, shift):
     middle = (np.array(image.shape) - 1) / 2
     offset = middle - matrix @ middle + shift
     return ndimage.affine_transform(image.double().numpy(), matrix, offset, order=1, mode="nearest")
+
+
+@pytest.mark.parametrize("strength", [0.1, 1.0])
+def test_a_third_of_random_affine_motions_is_as_large_as_can_be_and_the_rest_is_uniform(strength):
+    ids = torch.arange(2000)
+    drawn = Affine(strength).random(torch.zeros(2000, 1, 4, 4), Draw(0, ids, 0), (0.0, 1.0))
+    fractions = torch.cat(list(drawn.values()), 1).double() / strength
+    assert fractions.shape == (2000, 5)
+    ends = fractions.abs() > 1 - 1e-6
+    inside = fractions[~ends]
+    assert float(fractions.abs().max()) <= 1
+    assert abs(float(ends.double().mean()) - 1 / 3) < 0.02
+    assert abs(float((fractions[ends] > 0).double().mean()) - 0.5) < 0.04
+    for quantile in (0.1, 0.5, 0.9):
+        assert abs(float(inside.quantile(quantile)) - (2 * quantile - 1)) < 0.05
 
 
 def test_affine_2d_is_scipys():

@@ -31,15 +31,15 @@ from medadv.sweep.plan import Curve
 from medadv.sweep.sample import Probe, Sample
 
 
-def sample_of(classes, task="multiclass", axes=2, dtype=torch.float64, bounds=(0.0, 1.0)):
-    torch.manual_seed(2)
+def sample_of(classes, task="multiclass", axes=2, dtype=torch.float64, bounds=(0.0, 1.0), model=2, drawn=0):
+    torch.manual_seed(model)
     conv = {2: nn.Conv2d, 3: nn.Conv3d}[axes]
     size = (8, 8) if axes == 2 else (5, 6, 6)
     flat = 4 * torch.Size([side - 2 for side in size]).numel()
     net = nn.Sequential(conv(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(flat, classes))
     low, high = bounds
     victim = Victim(net.to(dtype).eval(), task=task, bounds=bounds, mean=low, std=(high - low) / 4)
-    images = low + (high - low) * torch.rand(24, 1, *size, generator=torch.Generator().manual_seed(0))
+    images = low + (high - low) * torch.rand(24, 1, *size, generator=torch.Generator().manual_seed(drawn))
     with torch.no_grad():
         logits = victim(images)
     return Sample(victim, images, victim.task.predict(logits), torch.arange(24), logits, 0)
@@ -116,6 +116,14 @@ def test_attacks_of_papers_on_several_labels(attack):
     probe, found = findings(attack, sample_of(**SAMPLES["labels"]))
     assert 0 < len(probe.survivors) < len(probe.broken) + len(probe.survivors)
     assert not_passed(found) == {}
+
+
+@pytest.mark.parametrize(("strength", "seed"), [(0.1, 8), (0.3, 4)])
+def test_affine_motions_whose_best_is_at_the_ends_of_the_budget(strength, seed):
+    """Networks on which starts that are uniform within the budget missed what a random search found."""
+    sample = sample_of(classes=3, task="multilabel", model=seed, drawn=seed)
+    _, found = findings(AffineAttack(strength), sample)
+    assert {name: found[name].sentence for name in ("C6", "C16") if found[name].outcome != "passed"} == {}
 
 
 FAMILIES = {
