@@ -164,3 +164,8 @@ def test_bad_arguments_get_one_sentence(args, sentence):
 def test_what_is_no_tensor_is_a_type_error():
     with pytest.raises(TypeError, match="lattice must be a torch.Tensor"):
         bending_energy(np.zeros((1, 1, 4, 4)), (5, 5))
+
+
+def test_cells_have_a_length():
+    with pytest.raises(ValueError, match=r"^bending_energy: spacing must be positive, got \[1, 0\]$"):
+        torch.ops.medadv.bending_energy(sample((4, 4)), [1.0, 0.0])

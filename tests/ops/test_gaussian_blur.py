@@ -238,6 +238,7 @@ def test_empty_images(device, shape):
         ((sample((1, 1, 5, 6)), -1.0), "must not be negative"),
         ((sample((1, 1, 5, 6)), math.nan), "must not be negative"),
         ((sample((1, 1, 5, 6)), 1e9), "below 32768 voxels"),
+        ((sample((1, 1, 5, 6)), 8192.0, "reflect", 4.0), "below 32768 voxels"),
         ((sample((1, 1, 5, 6)), 1.0, "mirror"), "padding must be 'reflect', 'border' or 'zeros', got 'mirror'"),
         ((sample((1, 1, 5, 6)), 1.0, "zeros", 0.0), "truncate must be positive"),
         ((sample((1, 1, 5, 6)).int(), 1.0), "float16, bfloat16, float32 or float64"),

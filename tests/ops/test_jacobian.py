@@ -173,6 +173,13 @@ def test_third_derivative(device, shape):
     torch.testing.assert_close(third(folding_penalty), third(penalty))
 
 
+def test_cells_are_summed_in_float64(device):
+    """All squares are the same float32 number; a sum of so many in float32 would lose its last digits."""
+    short = torch.tensor(2.1) - 1
+    penalty = folding_penalty(torch.zeros(1, 2, 41, 8001, device=device), threshold=2.1)
+    assert penalty.item() == pytest.approx((short * short).item(), rel=1e-12)
+
+
 @pytest.mark.parametrize("shape", [(3, 2, 197, 130), (1, 3, 20, 50, 61)], ids=str)
 def test_same_bits_for_any_number_of_threads(shape):
     (u,) = leaves([sample(shape, dtype=torch.float32)])

@@ -490,3 +490,9 @@ def test_what_is_no_tensor_is_a_type_error():
             polynomial_bias_field(*args, degree=1)
     with pytest.raises(TypeError, match=r"polynomial_bias_field: control must be a torch.Tensor, got NoneType"):
         polynomial_bias_field(image, coefficients, degree=1, warp="flow")
+
+
+def test_a_flow_has_two_control_points_along_every_axis():
+    image, terms, weights = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 3), torch.zeros(1, 2, 3)
+    with pytest.raises(ValueError, match=r"control must have at least 2 points along every axis, got \[1, 3\]$"):
+        torch.ops.medadv.polynomial_bias_field(image, terms, weights, [1, 3], 1, 0, 2)

@@ -207,6 +207,13 @@ def test_third_derivative(device, knots, size):
     torch.testing.assert_close(third(folding_penalty), third(penalty), rtol=1e-7, atol=1e-7)
 
 
+def test_voxels_are_summed_in_float64(device):
+    """All squares are the same float32 number; a sum of so many in float32 would lose its last digits."""
+    short = torch.tensor(2.1) - 1
+    penalty = folding_penalty(torch.zeros(1, 2, 4, 4, device=device), (2, 8000), threshold=2.1)
+    assert penalty.item() == pytest.approx((short * short).item(), rel=1e-12)
+
+
 @pytest.mark.parametrize(("knots", "size"), [((9, 11), (197, 230)), ((5, 6, 7), (20, 50, 61))], ids=str)
 def test_same_bits_for_any_number_of_threads(knots, size):
     (lattice,) = leaves([sample(knots, size=size, dtype=torch.float32)])
