@@ -16,6 +16,7 @@ from medadv.attacks.minimum_norm.length import dual_length, length, per_row, pos
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
 from medadv.attacks.minimum_norm.schedule import cosine
 from medadv.attacks.progress import told
+from medadv.attacks.record import some
 
 NORMS = ("linf", "l2", "l1", "l0")
 
@@ -94,7 +95,7 @@ class FMN(MinimumNormGradientAttack):
             margin, shares = margin_and_shares(sight.logits.detach(), hunt.examples(rows).targets)
             gradient = hunt.gradient(rows, step, sight, sight.logits, shares)
             gamma = cosine(_FIRST_GAMMA, _LAST_GAMMA, step, steps)
-            best, lead = hunt.record.distance[rows], margin - hunt.needed[rows]
+            best, lead = some(hunt.record.distance, rows), margin - some(hunt.needed, rows)
             radius = self._radius(gamma, radius, best, sight.adversarial, noise, lead, gradient)
             radius = torch.minimum(radius, longest)
             noise.add_(ops.unit_rows(gradient), alpha=scale * cosine(_FIRST_STEP, _LAST_STEP, step, steps))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medadv.attacks.gradients import refuse_not_finite
+from medadv.attacks.outcome import outcome
 from medadv.attacks.record import Record
 from medadv.attacks.result import Result
 from medadv.models.victim import Victim
@@ -125,11 +126,10 @@ class Questions:
         self.goals = goals
         self.logits = clean_logits.detach().clone()
         self.margin: Objective = Undetected() if victim.guarded else Margin()
-        wrong = ~victim.correct(self.logits, targets)
-        self.rows = (~wrong).nonzero().flatten()
+        answers, right = victim.verdict(self.logits, targets)
+        self.rows = right.nonzero().flatten()
         self._examples: Examples | None = None
-        loss = self.margin(self.logits, targets)
-        self.record = self._new_record(loss, victim.task.predict(self.logits), wrong)
+        self.record = self._new_record(self.margin(self.logits, targets), answers, ~right)
 
     def examples(self, rows: Tensor) -> Examples:
         """Gather examples; those of the last call are not gathered again.
@@ -179,7 +179,7 @@ class Questions:
         found = logits.detach()
         refuse_not_finite("logits", found, step, examples.ids)
         margin = self.margin(found, examples.targets)
-        return Answers(logits, margin, self.victim.task.predict(found), self._fooled(examples, found, margin))
+        return Answers(logits, margin, *self._outcome(examples, found, margin))
 
     def note(self, rows: Tensor, step: int, images: Tensor, parameters: Parameters, answers: Answers) -> None:
         """Write down what the victim said of images that it was shown.
@@ -202,9 +202,11 @@ class Questions:
 
     def _new_record(self, loss: Tensor, predictions: Tensor, wrong: Tensor) -> Record:
         identity = self.perturbation.identity(self.images)
+        # The clean image itself is no find: the first image that is seen replaces it.
+        loss = loss.masked_fill(~wrong, -torch.inf)
         return Record(self.images, identity, loss, predictions, wrong, 0, self.victim.passes)
 
-    def _fooled(self, examples: Examples, logits: Tensor, margin: Tensor) -> Tensor:
-        if self.goals is not None:
-            return self.victim.task.predict(logits) == self.goals[examples.rows]
-        return ~self.victim.correct(logits, examples.targets)
+    def _outcome(self, examples: Examples, logits: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
+        """The answers, and whether the victim is fooled, bool [M]."""
+        goals = None if self.goals is None else self.goals[examples.rows]
+        return outcome(self.victim, logits, examples.targets, goals)

@@ -15,7 +15,7 @@ class Record:
     Args:
         images: [N, C, *S] clean.
         parameters: of the identity.
-        loss: [N] at the clean images.
+        loss: [N] at the clean images, minus infinity where the first image that is seen replaces them; written to.
         predictions: [N] of the clean images, or [N, K] where an image has several labels.
         wrong: bool [N], already wrong; these rows stay clean.
         forwards: passes already made per image.
@@ -36,26 +36,25 @@ class Record:
         self.parameters = {name: values.detach() for name, values in parameters.items()}
         # Somebody else's tensors until the first row is written: a copy of all images costs as much as a step.
         self._lender: str | None = "caller"
-        # The clean image itself is no find: the first image that is seen replaces it.
-        self.loss = loss.masked_fill(~wrong, -torch.inf)
-        self.clean_predictions = predictions.clone()
+        self.loss = loss
+        self.clean_predictions = predictions
         self.predictions = predictions.clone()
         self.already_wrong = wrong
         self.fooled = torch.zeros_like(wrong)
         self.step = torch.full_like(wrong, -1, dtype=torch.int64)
-        self._forwards, self._backwards = _Passes(self.step, forwards), _Passes(self.step, 0)
+        self._forwards, self._backwards = _Passes(forwards), _Passes(0)
         self.passes = passes
         self._any_fooled = False
 
     @property
     def forwards(self) -> Tensor:
         """Passes made so far, [N] int64."""
-        return self._forwards.by_row()
+        return self._forwards.by_row(self.step)
 
     @property
     def backwards(self) -> Tensor:
         """Gradients taken so far, [N] int64."""
-        return self._backwards.by_row()
+        return self._backwards.by_row(self.step)
 
     def see(
         self,
@@ -66,7 +65,7 @@ class Record:
         loss: Tensor,
         predictions: Tensor,
         wrong: Tensor,
-    ) -> None:
+    ) -> bool:
         """Take note of what the victim said about changed images.
 
         Args:
@@ -74,12 +73,19 @@ class Record:
             step: steps made so far in this restart.
             images: [M, C, *S] as shown to the victim; nothing may be written to them, nor to the parameters, later.
             parameters: of these images.
-            loss: [M].
+            loss: [M], without a graph.
             predictions: [M] int64, or [M, K] where an image has several labels.
             wrong: bool [M].
+
+        Returns:
+            Whether the victim was wrong about any.
         """
         self.count_forwards(rows, self.passes)
-        self._take(rows, step, images, parameters, loss, predictions, wrong, lent=True)
+        return self._take(rows, step, images, parameters, loss, predictions, wrong, lent=True)
+
+    def begin(self, rows: Tensor, loss: Tensor) -> None:
+        """What is seen of rows [M] must be better than their loss [M] at the clean images."""
+        self.loss.index_copy_(0, rows, loss)
 
     def keep(
         self,
@@ -96,11 +102,11 @@ class Record:
 
     def count_forwards(self, rows: Tensor, passes: int) -> None:
         """Count passes of rows [M] in ascending order, each once."""
-        self._forwards.add(rows, passes)
+        self._forwards.add(rows, passes, self.step)
 
     def count_backwards(self, rows: Tensor, passes: int | Tensor) -> None:
         """Count gradients of rows [M] in ascending order, each once; `passes` may be one number per row."""
-        self._backwards.add(rows, passes)
+        self._backwards.add(rows, passes, self.step)
 
     def result(self, distance: Tensor) -> Result:
         """The finished result.
@@ -138,17 +144,20 @@ class Record:
         predictions: Tensor,
         wrong: Tensor,
         lent: bool,
-    ) -> None:
-        found = bool(wrong.any())
-        better = loss.detach() > some(self.loss, rows)
-        if found or self._any_fooled:
+    ) -> bool:
+        found, new = bool(wrong.any()), wrong
+        better = loss > some(self.loss, rows)
+        if self._any_fooled:
             fooled = some(self.fooled, rows)
             new = wrong & ~fooled
             better = new | ((wrong == fooled) & better)
+        elif found:
+            better |= wrong
         self._keep(rows, better, images, parameters, loss, predictions, lent)
         if found:
             self._any_fooled = True
             self._note_first(rows, step, new)
+        return found
 
     def _keep(
         self,
@@ -197,20 +206,24 @@ class Record:
 class _Passes:
     """Passes per example; those of all examples are one number, as most of them are."""
 
-    def __init__(self, like: Tensor, of_all: int) -> None:
+    def __init__(self, of_all: int) -> None:
         self._of_all = of_all
-        self._of_some = torch.zeros_like(like)
+        self._of_some: Tensor | None = None
 
-    def add(self, rows: Tensor, passes: int | Tensor) -> None:
-        if len(rows) < len(self._of_some):
-            self._of_some[rows] += passes
-        elif isinstance(passes, int):
+    def add(self, rows: Tensor, passes: int | Tensor, like: Tensor) -> None:
+        every = len(rows) == len(like)
+        if every and isinstance(passes, int):
             self._of_all += passes
-        else:
+            return
+        if self._of_some is None:
+            self._of_some = torch.zeros_like(like)
+        if every:
             self._of_some += passes
+        else:
+            self._of_some[rows] += passes
 
-    def by_row(self) -> Tensor:
-        return self._of_some + self._of_all
+    def by_row(self, like: Tensor) -> Tensor:
+        return torch.full_like(like, self._of_all) if self._of_some is None else self._of_some + self._of_all
 
 
 def some(values: Tensor, rows: Tensor) -> Tensor:

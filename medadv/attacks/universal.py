@@ -12,6 +12,7 @@ from medadv import _arguments
 from medadv.attacks.base_attack import checked_ids
 from medadv.attacks.gradients import NO_GRADIENT, refuse_not_finite
 from medadv.attacks.minimum_norm.schedule import cosine
+from medadv.attacks.outcome import outcome
 from medadv.attacks.randomness import Draw
 from medadv.attacks.search.ascent import direction
 from medadv.attacks.universal_change import UniversalChange, shared
@@ -236,9 +237,8 @@ class _Fit:
         value = value_at(method.objective, logits, self.targets[rows], situation)
         value = value - method.perturbation.penalty(self.images[rows], parameters)
         refuse_not_finite("the objective", value.unsqueeze(1), step, self.ids[rows])
-        if self.goals is not None:
-            return value, victim.task.predict(logits.detach()) == self.goals[rows]
-        return value, ~victim.correct(logits.detach(), self.targets[rows])
+        goals = None if self.goals is None else self.goals[rows]
+        return value, outcome(victim, logits.detach(), self.targets[rows], goals)[1]
 
     def _ask(self, images: Tensor, rows: Tensor) -> Tensor:
         self.forwards[rows] += self.victim.passes

@@ -120,10 +120,16 @@ class Guarded:
         self.task.check_labels(targets, num_classes - 1)
 
     def predict(self, logits: Tensor) -> Tensor:
-        answers, rejected = self.task.predict(logits[:, :-1]), logits[:, -1] > 0
-        if answers.ndim == 2:
-            return torch.cat([answers, rejected.unsqueeze(1).to(answers)], dim=1)
-        return torch.where(rejected, logits.shape[1] - 1, answers)
+        return _or_rejected(self.task.predict(logits[:, :-1]), logits)
 
-    def correct(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return self.task.correct(logits[:, :-1], targets) | (logits[:, -1] > 0)
+    def verdict(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        answers, right = self.task.verdict(logits[:, :-1], targets)
+        return _or_rejected(answers, logits), right | (logits[:, -1] > 0)
+
+
+def _or_rejected(answers: Tensor, logits: Tensor) -> Tensor:
+    """Answers of the classifier, and what stands for "rejected"."""
+    rejected = logits[:, -1] > 0
+    if answers.ndim == 2:
+        return torch.cat([answers, rejected.unsqueeze(1).to(answers)], dim=1)
+    return torch.where(rejected, logits.shape[1] - 1, answers)

@@ -41,8 +41,8 @@ class Task(Protocol):
         """The answer for each image."""
         ...
 
-    def correct(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Whether the answer is right, bool [N]."""
+    def verdict(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The answers as `predict` gives them, and whether they are right, bool [N]."""
         ...
 
 
@@ -69,8 +69,9 @@ class _OneLabel:
     def predict(self, logits: Tensor) -> Tensor:
         return logits.argmax(dim=1)
 
-    def correct(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return self.predict(logits) == targets
+    def verdict(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        answers = self.predict(logits)
+        return answers, answers == targets
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,9 @@ class Multilabel:
     def predict(self, logits: Tensor) -> Tensor:
         return (logits > 0).long()
 
-    def correct(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return (self.predict(logits) == targets).all(dim=1)
+    def verdict(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        answers = self.predict(logits)
+        return answers, (answers == targets).all(dim=1)
 
 
 TASKS: dict[str, type[Multiclass] | type[Binary] | type[Multilabel]] = {
@@ -193,7 +195,7 @@ def _refuse_sigmoid(outputs: Tensor) -> None:
 def _refuse_probabilities(outputs: Tensor) -> None:
     # Check C1 of the evaluation contract, AutoAttack's check_range_output; half types cannot sum to one so closely.
     tolerance = 1e-5 if outputs.dtype in (torch.float32, torch.float64) else 1e-2
-    if bool((outputs < 0).any()):
+    if float(outputs.amin()) < 0:
         return
     sums = outputs.double().sum(dim=1)
     if bool(((sums - 1).abs() <= tolerance).all()):

@@ -193,7 +193,18 @@ class Victim:
         Returns:
             bool [N].
         """
-        return self.task.correct(logits, targets)
+        return self.verdict(logits, targets)[1]
+
+    def verdict(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The answers, and whether they are right, in one look at the logits.
+
+        Args:
+            logits, targets: as for `correct`.
+
+        Returns:
+            [N] int64, or [N, K] where the task is "multilabel"; and bool [N].
+        """
+        return self.task.verdict(logits, targets)
 
     def check(self, images: Tensor, targets: Tensor) -> None:
         """Refuse images, targets or a model that would make an evaluation wrong.
@@ -355,14 +366,14 @@ class Victim:
 
 
 def _parts(module: nn.Module) -> list[nn.Module]:
-    """A module and all its parts, each once; `named_modules` spends most of its time on names."""
-    parts = {id(module): module}
-    waiting = [module]
-    while waiting:
-        new = {id(part): part for part in waiting.pop().children() if id(part) not in parts}
-        parts |= new
-        waiting += new.values()
-    return list(parts.values())
+    """A module and all its parts, each once; `modules` and `children` spend most of their time on names."""
+    parts, known = [module], {id(module)}
+    for part in parts:  # grows meanwhile
+        for child in part._modules.values():
+            if child is not None and id(child) not in known:
+                known.add(id(child))
+                parts.append(child)
+    return parts
 
 
 def _task(task: str | Task) -> Task:

@@ -90,5 +90,6 @@ class DetectorAlone(WrappedVictim):
         excess = self._victim(images)[:, -1:]
         return torch.cat([self._answer_to_all.expand(len(images), -1), excess], dim=1)
 
-    def correct(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return torch.ones(len(logits), dtype=torch.bool, device=logits.device)
+    def verdict(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        answers, _ = super().verdict(logits, targets)
+        return answers, torch.ones(len(logits), dtype=torch.bool, device=logits.device)

@@ -13,6 +13,7 @@ from medadv.attacks.minimum_norm.any_noise import AnyNoise
 from medadv.attacks.minimum_norm.length import length
 from medadv.attacks.minimum_norm.nearest import Nearest
 from medadv.attacks.questions import Examples, Questions
+from medadv.attacks.record import some
 from medadv.attacks.result import Result
 from medadv.attacks.search.clean_pass import CleanPass
 from medadv.models.victim import Victim
@@ -285,5 +286,6 @@ class Hunt(Questions):
             return largest_length(parameters["flow"])
         return length(images, self.norm, origin=self.examples(rows).images)
 
-    def _fooled(self, examples: Examples, logits: Tensor, margin: Tensor) -> Tensor:
-        return super()._fooled(examples, logits, margin) & (margin >= self._least[examples.rows])
+    def _outcome(self, examples: Examples, logits: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
+        answers, fooled = super()._outcome(examples, logits, margin)
+        return answers, fooled & (margin >= some(self._least, examples.rows))

@@ -17,7 +17,7 @@ class Nearest(Record):
     Args:
         images: [N, C, *S] clean.
         parameters: of the identity.
-        loss: [N] at the clean images.
+        loss: [N] at the clean images; written to.
         predictions: [N] of the clean images.
         wrong: bool [N], already wrong; these rows stay clean.
         forwards: passes already made per image.
@@ -38,7 +38,6 @@ class Nearest(Record):
         measure: Callable[[Tensor, Tensor, Parameters], Tensor],
     ) -> None:
         super().__init__(images, parameters, loss, predictions, wrong, forwards, passes)
-        self.loss = loss.clone()
         self.measure = measure
         self.distance = torch.full_like(loss, torch.inf, dtype=torch.float64)
 

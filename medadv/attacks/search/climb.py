@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medadv._finite import all_finite
 from medadv.attacks.gradients import NO_GRADIENT, refuse_not_finite
+from medadv.attacks.outcome import outcome
 from medadv.attacks.progress import told
 from medadv.attacks.randomness import Draw
 from medadv.attacks.record import Record, some
@@ -58,25 +59,29 @@ class _Place:
 
 @dataclass(frozen=True, eq=False)
 class _Sight:
-    """Of images [M, C, *S] that were looked at: the value raised, who is fooled, and the gradients where wanted."""
+    """Of images [M, C, *S] that were looked at: the value raised, the gradients where wanted, and who is searched on.
+
+    The last is bool [M], or None: all of them.
+    """
 
     value: Tensor
     images: Tensor
-    wrong: Tensor
     gradients: Parameters | None
+    going: Tensor | None
 
-    def only(self, rows: Tensor) -> _Sight:
+    def that_go_on(self, rows: Tensor) -> _Sight:
         gradients = None if self.gradients is None else _only(self.gradients, rows)
-        return _Sight(self.value[rows], self.images[rows], self.wrong[rows], gradients)
+        return _Sight(self.value[rows], self.images[rows], gradients, None)
 
     @staticmethod
     def joined(parts: list[_Sight]) -> _Sight:
         gradients = [part.gradients for part in parts if part.gradients is not None]
+        every = all(part.going is None for part in parts)
         return _Sight(
             torch.cat([part.value for part in parts]),
             torch.cat([part.images for part in parts]),
-            torch.cat([part.wrong for part in parts]),
             _joined(gradients) if gradients else None,
+            None if every else torch.cat([_all_of(part.value) if part.going is None else part.going for part in parts]),
         )
 
 
@@ -124,7 +129,7 @@ class Climb:
             ValueError: the objective or its gradient is not finite, or the model gives no gradient to its input.
         """
         search = self.search
-        draw = Draw(search.seed, self.ids[rows], restart)
+        draw = Draw(search.seed, some(self.ids, rows), restart)
         place = _Place(restart, 0, rows, *self._of(rows))
         place, parameters = self._start(place, draw, first)
         if len(place.rows) == 0:
@@ -137,11 +142,11 @@ class Climb:
                 sight = self._clean_sight(place, first)
             else:
                 sight = self._look(place, parameters, at_the_image)
-            going = self._going(sight.wrong)
+            going = sight.going
             if going is not None:
                 if not bool(going.any()):
                     return
-                place, sight, parameters = place.only(going), sight.only(going), _only(parameters, going)
+                place, sight, parameters = place.only(going), sight.that_go_on(going), _only(parameters, going)
                 steps.keep(going)
                 draw.keep(going)
             slope = partial(self._slope, place)
@@ -171,18 +176,13 @@ class Climb:
                 parameters = self.perturbation.random(place.images, draw, self.victim.bounds)
             sight = self._look(place, parameters, with_gradient=False)
             best.see(parameters, sight.value)
-            going = self._going(sight.wrong)
-            if going is not None:
-                place = place.only(going)
-                best.keep(going)
-                draw.keep(going)
+            if sight.going is not None:
+                place = place.only(sight.going)
+                best.keep(sight.going)
+                draw.keep(sight.going)
             if len(place.rows) == 0:
                 break
         return place, best.parameters
-
-    def _going(self, wrong: Tensor) -> Tensor | None:
-        """Which rows are searched on; None: all of them."""
-        return ~wrong if self.search.stop_early and bool(wrong.any()) else None
 
     def _packs(self, place: _Place) -> tuple[Tensor, ...] | None:
         """Numbers of the place's rows, as many at a time as the victim is shown at once; None: all at once."""
@@ -198,9 +198,9 @@ class Climb:
         seen = first if rows is None else first.only(rows)
         ask = partial(self._ask, place, _as_it_is, self.victim)
         value = self._value(place, _Shown(seen.images, seen.parameters, seen.logits, seen.features, ask))
-        self.record.loss[place.rows] = value.detach()
+        self.record.begin(place.rows, value.detach())
         gradients = self._gradients(place, value, None, first.leaves, rows)
-        return _Sight(value.detach(), place.images, torch.zeros_like(place.rows, dtype=torch.bool), gradients)
+        return _Sight(value.detach(), place.images, gradients, going=None)
 
     def _look(self, place: _Place, parameters: Parameters, with_gradient: bool) -> _Sight:
         """Show the images to the victim, as many as it is shown at once, and write down what it says."""
@@ -215,11 +215,13 @@ class Climb:
         with torch.set_grad_enabled(with_gradient):
             shown, leaves = self._show(place, parameters, _as_it_is, self.victim)
             value = self._value(place, shown)
-        changed, logits = shown.images.detach(), shown.logits.detach()
-        wrong = self._fooled(place, logits)
-        self.record.see(place.rows, place.step, changed, parameters, value, self.victim.task.predict(logits), wrong)
-        gradients = self._gradients(place, value, self._going(wrong), leaves) if with_gradient else None
-        return _Sight(value.detach(), changed, wrong, gradients)
+        changed = shown.images.detach()
+        goals = None if self.goals is None else self.goals[place.rows]
+        answers, fooled = outcome(self.victim, shown.logits.detach(), place.targets, goals)
+        found = self.record.see(place.rows, place.step, changed, parameters, value.detach(), answers, fooled)
+        going = ~fooled if found and self.search.stop_early else None
+        gradients = self._gradients(place, value, going, leaves) if with_gradient else None
+        return _Sight(value.detach(), changed, gradients, going)
 
     def _slope(self, place: _Place, parameters: Parameters, view: View, sample: int) -> Parameters:
         """The gradient elsewhere than at the image that was looked at."""
@@ -262,11 +264,6 @@ class Climb:
         self.record.count_forwards(place.rows, victim.passes)
         with torch.no_grad():
             return victim(view(images.clamp(*victim.bounds)))
-
-    def _fooled(self, place: _Place, logits: Tensor) -> Tensor:
-        if self.goals is None:
-            return ~self.victim.correct(logits, place.targets)
-        return self.victim.task.predict(logits) == self.goals[place.rows]
 
     def _gradients(
         self, place: _Place, value: Tensor, going: Tensor | None, leaves: Parameters, rows: Tensor | None = None
@@ -335,6 +332,10 @@ def _ascent(search: Search, lengths: dict[str, float]) -> Ascent | AdaptiveAscen
 
 def _as_it_is(images: Tensor) -> Tensor:
     return images
+
+
+def _all_of(values: Tensor) -> Tensor:
+    return torch.ones_like(values, dtype=torch.bool)
 
 
 def _joined(parts: list[Parameters]) -> Parameters:

@@ -161,14 +161,16 @@ def maximise(
         identity = perturbation.identity(images) if first is None else first.parameters
         with torch.no_grad():
             logits = victim(images) if known is None else ordinary(known)
-        wrong = ~victim.correct(logits, targets)
-        rows = (~wrong).nonzero().flatten()
-        loss = torch.full_like(wrong, -torch.inf, dtype=torch.float32)
-        if len(rows) < len(wrong):  # those that are right are told by the images that will be looked at
-            loss = objective(logits, targets) - perturbation.penalty(images, identity)
+        answers, right = victim.verdict(logits, targets)
+        rows = right.nonzero().flatten()
+        # The clean image itself is no find: the first image that is seen replaces it.
+        loss = torch.full_like(right, -torch.inf, dtype=torch.float32)
+        if len(rows) < len(right):
+            value = objective(logits, targets) - perturbation.penalty(images, identity)
+            loss = torch.where(right, loss, value)
         goals = goals_of(objective, logits, targets)
         shown = 0 if isinstance(clean, Tensor) else victim.passes
-        record = Record(images, identity, loss, victim.task.predict(logits), wrong, shown, victim.passes)
+        record = Record(images, identity, loss, answers, ~right, shown, victim.passes)
         climb = Climb(search, perturbation, objective, victim, images, targets, ids, logits, goals, record)
         for restart in told(range(search.restarts)):
             if len(rows) == 0:
