@@ -3,7 +3,7 @@
 // To add one: include its header, and define it below by its name and those of its arguments. That makes
 //   medadv._core.operators.NAME(arguments..., *, out=None, threads=0)
 // with tensors as arrays, optional ones as arrays or None, and everything else (numbers, lists of them) as it is. The
-// GIL is released meanwhile. The first tensor that an operator makes with new_empty goes to `out`; one that makes none
+// GIL is released meanwhile. The first tensor that an operator makes with make_empty goes to `out`; one that makes none
 // takes no `out`. Then describe it in medadv/_core/operators.pyi, and give it its words, defaults and docstring in
 // medadv/numpy.py.
 #include "python/tensor.h"

@@ -87,7 +87,12 @@ Tensor::Tensor(python::Call& call) : call_(&call), index_(call.arrays.size() - 1
 Tensor::Tensor(python::Call& call, const char* name, const py::object& value)
     : Tensor(call.keep(usable(call.op, name, value))) {}
 
-Tensor new_empty(const Tensor& like, const std::vector<int64_t>& shape, std::optional<ScalarType> type) {
+}  // namespace torch::stable
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+Tensor make_empty(const Tensor& like, const std::vector<int64_t>& shape, std::optional<ScalarType> type) {
   const py::gil_scoped_acquire locked;
   python::Call& call = like.call();
   const ScalarType wanted = type.value_or(like.scalar_type());
@@ -95,11 +100,10 @@ Tensor new_empty(const Tensor& like, const std::vector<int64_t>& shape, std::opt
   return Tensor(call.keep(given ? given_out(call, shape, wanted) : py::array(numpy_dtype(wanted), shape)));
 }
 
-Tensor new_zeros(const Tensor& like, const std::vector<int64_t>& shape, std::optional<ScalarType> type) {
+Tensor make_zeros(const Tensor& like, const std::vector<int64_t>& shape, std::optional<ScalarType> type) {
   const py::gil_scoped_acquire locked;
   const py::object zeros = py::module_::import("numpy").attr("zeros");
   return Tensor(like.call().keep(zeros(py::cast(shape), numpy_dtype(type.value_or(like.scalar_type())))));
 }
 
-}  // namespace torch::stable
 }  // namespace medadv

@@ -83,18 +83,22 @@ class Tensor {
   void* data_ = nullptr;
 };
 
-inline Tensor contiguous(const Tensor& t) { return t; }
+}  // namespace stable
+}  // namespace medadv::torch
 
-inline Tensor zero_(Tensor& t) {
+namespace medadv {
+
+inline torch::stable::Tensor make_contiguous(const torch::stable::Tensor& t) { return t; }
+
+inline torch::stable::Tensor make_zero(torch::stable::Tensor& t) {
   std::memset(t.mutable_data_ptr(), 0, size_t(t.numel() * t.element_size()));
   return t;
 }
 
 // The first one of a call is its result, and goes to `out` where that is given.
-Tensor new_empty(const Tensor& like, const std::vector<int64_t>& shape,
-                 std::optional<headeronly::ScalarType> type = std::nullopt);
-Tensor new_zeros(const Tensor& like, const std::vector<int64_t>& shape,
-                 std::optional<headeronly::ScalarType> type = std::nullopt);
+torch::stable::Tensor make_empty(const torch::stable::Tensor& like, const std::vector<int64_t>& shape,
+                                 std::optional<torch::headeronly::ScalarType> type = std::nullopt);
+torch::stable::Tensor make_zeros(const torch::stable::Tensor& like, const std::vector<int64_t>& shape,
+                                 std::optional<torch::headeronly::ScalarType> type = std::nullopt);
 
-}  // namespace stable
-}  // namespace medadv::torch
+}  // namespace medadv

@@ -40,7 +40,7 @@ template <typename Backend>
 Tensor bias_field(const Tensor& image, const Tensor& lattice) {
   const auto [g, channels] = check_bias_field("bias_field", image, lattice);
   const typename Backend::Scope scope(image);
-  const Tensor x = torch::stable::contiguous(image), c = torch::stable::contiguous(lattice);
+  const Tensor x = make_contiguous(image), c = make_contiguous(lattice);
   Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
   dispatch_floating("bias_field", "image", x.scalar_type(), [&, g = g, channels = channels]<typename S>() {
@@ -56,8 +56,8 @@ std::tuple<Tensor, Tensor> bias_field_backward(const Tensor& grad, const Tensor&
   const auto [g, channels] = check_bias_field(op, image, lattice);
   check_same_shape(op, "grad", grad, "image", image);
   const typename Backend::Scope scope(image);
-  const Tensor d = torch::stable::contiguous(grad), x = torch::stable::contiguous(image),
-               c = torch::stable::contiguous(lattice);
+  const Tensor d = make_contiguous(grad), x = make_contiguous(image),
+               c = make_contiguous(lattice);
   Tensor grad_x = new_output(x, shape(x)), grad_c = new_sums(c, shape(c));
   if (empty(x)) return {grad_x, grad_c};
   dispatch_floating(op, "image", x.scalar_type(), [&, g = g, channels = channels]<typename S>() {
@@ -75,7 +75,7 @@ Tensor bias_field_lattice_backward(const Tensor& grad, const Tensor& out, const 
   const auto [g, channels] = check_bias_field(op, out, lattice);
   check_same_shape(op, "grad", grad, "out", out);
   const typename Backend::Scope scope(out);
-  const Tensor d = torch::stable::contiguous(grad), y = torch::stable::contiguous(out);
+  const Tensor d = make_contiguous(grad), y = make_contiguous(out);
   Tensor grad_c = new_sums(lattice, shape(lattice));
   if (empty(y)) return grad_c;
   dispatch_floating(op, "out", y.scalar_type(), [&, g = g, channels = channels]<typename S>() {

@@ -2,9 +2,7 @@
 #pragma once
 
 #ifndef MEDADV_TENSOR  // else python/tensor.h has put NumPy arrays in their place
-#include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
+#include "torch/memory.h"
 #endif
 #include <torch/headeronly/core/ScalarType.h>
 
@@ -33,13 +31,21 @@ void check(bool fine, const Words&... words) {
   throw std::invalid_argument(message.str());
 }
 
+// Numbers in a sentence, written out only where one is said.
 template <typename Sizes>
-std::string text(const Sizes& sizes) {
-  std::ostringstream out;
-  out << '[';
-  for (size_t d = 0; d < sizes.size(); ++d) out << (d ? ", " : "") << sizes[d];
-  out << ']';
-  return out.str();
+struct Listed {
+  const Sizes& sizes;
+
+  friend std::ostream& operator<<(std::ostream& out, const Listed& list) {
+    out << '[';
+    for (size_t d = 0; d < list.sizes.size(); ++d) out << (d ? ", " : "") << list.sizes[d];
+    return out << ']';
+  }
+};
+
+template <typename Sizes>
+Listed<Sizes> text(const Sizes& sizes) {
+  return {sizes};
 }
 
 inline std::vector<int64_t> shape(const Tensor& t) {
@@ -130,7 +136,7 @@ inline bool empty(const Tensor& t) { return t.numel() == 0; }
 
 // A result of the dtype and device of `like`, for a kernel to write.
 inline Tensor new_output(const Tensor& like, const std::vector<int64_t>& sizes) {
-  Tensor out = torch::stable::new_empty(like, sizes);
+  Tensor out = make_empty(like, sizes);
   if (out.is_cpu()) cpu::prefer_large_pages(out.mutable_data_ptr(), size_t(out.numel()) * out.element_size());
   return out;
 }
@@ -138,7 +144,7 @@ inline Tensor new_output(const Tensor& like, const std::vector<int64_t>& sizes) 
 // The same, for a kernel to add to.
 inline Tensor new_sums(const Tensor& like, const std::vector<int64_t>& sizes) {
   Tensor out = new_output(like, sizes);
-  return torch::stable::zero_(out);
+  return make_zero(out);
 }
 
 }  // namespace medadv

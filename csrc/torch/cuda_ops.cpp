@@ -57,7 +57,7 @@ struct Cuda {
 
     template <typename T>
     Tensor workspace(int64_t count) const {
-      return torch::stable::new_empty(tensor_, {count},
+      return make_empty(tensor_, {count},
                                       std::is_same_v<T, double> ? ScalarType::Double : ScalarType::Float);
     }
 

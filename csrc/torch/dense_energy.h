@@ -33,8 +33,8 @@ Tensor dense_energy(const char* op, DenseEnergy kind, const Tensor& field, std::
   const Volume size = volume_of(op, "field", field);
   const std::vector<double> h = voxel_lengths(op, std::move(voxel_size), field.dim() - 2);
   const typename Backend::Scope scope(field);
-  const Tensor u = torch::stable::contiguous(field);
-  Tensor energy = torch::stable::new_zeros(u, {u.size(0), u.size(1)}, ScalarType::Double);
+  const Tensor u = make_contiguous(field);
+  Tensor energy = make_zeros(u, {u.size(0), u.size(1)}, ScalarType::Double);
   if (empty(u)) return energy;
   dispatch_floating(op, "field", u.scalar_type(), [&]<typename S>() {
     Backend::template dense_energy<Arithmetic<S>, S>(scope, kind, size, u.size(0) * u.size(1), h.data(),
@@ -51,7 +51,7 @@ Tensor dense_energy_backward(const char* op, DenseEnergy kind, const Tensor& gra
   const std::vector<double> h = voxel_lengths(op, std::move(voxel_size), field.dim() - 2);
   check_scale(op, grad, {field.size(0), field.size(1)}, "field", field);
   const typename Backend::Scope scope(field);
-  const Tensor u = torch::stable::contiguous(field), scale = torch::stable::contiguous(grad);
+  const Tensor u = make_contiguous(field), scale = make_contiguous(grad);
   Tensor gradient = new_output(u, shape(u));
   if (empty(u)) return gradient;
   dispatch_floating(op, "field", u.scalar_type(), [&]<typename S>() {

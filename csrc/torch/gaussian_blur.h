@@ -26,7 +26,7 @@ Tensor blur(const char* op, const Tensor& image, std::vector<double> sigma, int6
   sigma.insert(sigma.begin(), 3 - sigma.size(), 0.0);
 
   const typename Backend::Scope scope(image);
-  const Tensor x = torch::stable::contiguous(image);
+  const Tensor x = make_contiguous(image);
   Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
   dispatch_floating(op, "image", x.scalar_type(), [&]<typename S>() {

@@ -42,7 +42,7 @@ Tensor jacobian_determinant(const Tensor& displacement, std::vector<double> voxe
   constexpr const char* op = "jacobian_determinant";
   const Displacement d = check_displacement(op, displacement, std::move(voxel_size));
   const typename Backend::Scope scope(displacement);
-  const Tensor u = torch::stable::contiguous(displacement);
+  const Tensor u = make_contiguous(displacement);
   Tensor out = new_output(u, d.determinants);
   if (d.empty) return out;
   dispatch_floating(op, "displacement", u.scalar_type(), [&]<typename S>() {
@@ -57,7 +57,7 @@ Tensor jacobian_determinant(const Tensor& displacement, std::vector<double> voxe
 template <typename Backend, typename MakeForce>
 Tensor jacobian_gradient(const char* op, const Displacement& d, const Tensor& displacement, const MakeForce& force) {
   const typename Backend::Scope scope(displacement);
-  const Tensor u = torch::stable::contiguous(displacement);
+  const Tensor u = make_contiguous(displacement);
   if (d.empty) return new_sums(u, shape(u));
   Tensor gradient = new_output(u, shape(u));
   dispatch_floating(op, "displacement", u.scalar_type(), [&]<typename S>() {
@@ -75,7 +75,7 @@ Tensor jacobian_determinant_backward(const Tensor& grad, const Tensor& displacem
   const Displacement d = check_displacement(op, displacement, std::move(voxel_size));
   check_like(op, "grad", grad, "displacement", displacement);
   check(shape(grad) == d.determinants, op, ": grad must be ", text(d.determinants), ", got ", text(shape(grad)));
-  const Tensor g = torch::stable::contiguous(grad);
+  const Tensor g = make_contiguous(grad);
   return jacobian_gradient<Backend>(op, d, displacement,
                                     [&]<typename S>() { return GivenForce<S>{g.const_data_ptr<S>()}; });
 }
@@ -95,8 +95,8 @@ Tensor folding_penalty(const Tensor& displacement, std::vector<double> voxel_siz
   const Displacement d = check_displacement(op, displacement, std::move(voxel_size));
   check_threshold(op, threshold);
   const typename Backend::Scope scope(displacement);
-  const Tensor u = torch::stable::contiguous(displacement);
-  Tensor penalty = torch::stable::new_zeros(u, {u.size(0)}, ScalarType::Double);
+  const Tensor u = make_contiguous(displacement);
+  Tensor penalty = make_zeros(u, {u.size(0)}, ScalarType::Double);
   if (d.empty) return penalty;
   dispatch_floating(op, "displacement", u.scalar_type(), [&]<typename S>() {
     with_jacobian<S>(d, u, [&](const auto& stencil) {
@@ -113,7 +113,7 @@ Tensor folding_penalty_backward(const Tensor& grad, const Tensor& displacement, 
   const Displacement d = check_displacement(op, displacement, std::move(voxel_size));
   check_threshold(op, threshold);
   check_scale(op, grad, {displacement.size(0)}, "displacement", displacement);
-  const Tensor scale = torch::stable::contiguous(grad);
+  const Tensor scale = make_contiguous(grad);
   return jacobian_gradient<Backend>(op, d, displacement, [&]<typename S>() {
     return FoldingForce{threshold, mean_weight(d), scale.const_data_ptr<double>()};
   });

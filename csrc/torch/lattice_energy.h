@@ -23,9 +23,9 @@ std::tuple<Tensor, Tensor> lattice_energy(const char* op, LatticeEnergy kind, co
   spacing.insert(spacing.begin(), 3 - spacing.size(), 1.0);
 
   const typename Backend::Scope scope(lattice);
-  const Tensor c = torch::stable::contiguous(lattice);
+  const Tensor c = make_contiguous(lattice);
   Tensor gradient = new_sums(c, shape(c));
-  Tensor energy = torch::stable::new_zeros(c, {c.size(0), c.size(1)}, ScalarType::Double);
+  Tensor energy = make_zeros(c, {c.size(0), c.size(1)}, ScalarType::Double);
   if (!empty(c))
     dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
       Backend::template lattice_energy<S>(scope, kind, g, spacing.data(), c.size(0) * c.size(1), c.const_data_ptr<S>(),

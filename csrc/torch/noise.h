@@ -28,8 +28,8 @@ Tensor add_noise(const Tensor& image, const Tensor& noise, const std::optional<T
   check_noise("add_noise", image, noise, low, high);
   if (towards) check_same_shape("add_noise", "towards", *towards, "image", image);
   const typename Backend::Scope scope(image);
-  const Tensor x = torch::stable::contiguous(image), d = torch::stable::contiguous(noise),
-               target = towards ? torch::stable::contiguous(*towards) : x;
+  const Tensor x = make_contiguous(image), d = make_contiguous(noise),
+               target = towards ? make_contiguous(*towards) : x;
   Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
   dispatch_exact("add_noise", x.scalar_type(), [&]<typename S>() {
@@ -53,7 +53,7 @@ Tensor project_noise(const Tensor& image, const Tensor& noise, double low, doubl
         norm);
   const Rows rows = rows_of(op, "image", image);
   const typename Backend::Scope scope(image);
-  const Tensor x = torch::stable::contiguous(image), d = torch::stable::contiguous(noise);
+  const Tensor x = make_contiguous(image), d = make_contiguous(noise);
   Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
   dispatch_exact(op, x.scalar_type(), [&]<typename S>() {
@@ -61,7 +61,7 @@ Tensor project_noise(const Tensor& image, const Tensor& noise, double low, doubl
     ClippedNoise<S> voxel{x.const_data_ptr<S>(), d.const_data_ptr<S>(), S(low), S(high), S(radius), to};
     if (norm == int64_t(RowNorm::linf)) return Backend::noise(scope, x.numel(), voxel);
     voxel.radius = std::numeric_limits<S>::infinity();
-    Tensor lengths = torch::stable::new_empty(x, {rows.count}, ScalarType::Double);
+    Tensor lengths = make_empty(x, {rows.count}, ScalarType::Double);
     double* of = lengths.mutable_data_ptr<double>();
     Backend::clipped_rows(scope, rows.count, rows.entries, voxel, of);
     Backend::template scaled_rows<S>(scope, rows.count, rows.entries, of, IntoBall{radius, radius * kWithin<S>}, to, to);
@@ -78,8 +78,8 @@ Tensor sign_step(const Tensor& image, const Tensor& noise, const Tensor& gradien
   check(std::isfinite(length), op, ": length must be finite, got ", length);
   check(radius >= 0, op, ": radius must not be negative, got ", radius);
   const typename Backend::Scope scope(image);
-  const Tensor x = torch::stable::contiguous(image), d = torch::stable::contiguous(noise),
-               g = torch::stable::contiguous(gradient);
+  const Tensor x = make_contiguous(image), d = make_contiguous(noise),
+               g = make_contiguous(gradient);
   Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
   dispatch_exact(op, x.scalar_type(), [&]<typename S>() {

@@ -85,8 +85,8 @@ Tensor polynomial_bias_field(const Tensor& image, const Tensor& coefficients, co
   constexpr const char* op = "polynomial_bias_field";
   const PolynomialCall call = check_polynomial(op, "image", image, coefficients, {weights, grid, degree, basis, warp});
   const typename Backend::Scope scope(image);
-  const Tensor x = torch::stable::contiguous(image), a = torch::stable::contiguous(coefficients),
-               w = torch::stable::contiguous(weights);
+  const Tensor x = make_contiguous(image), a = make_contiguous(coefficients),
+               w = make_contiguous(weights);
   Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
   dispatch_floating(op, "image", x.scalar_type(), [&]<typename S>() {
@@ -104,10 +104,10 @@ std::tuple<Tensor, Tensor> polynomial_gradients(const char* op, const char* name
   const PolynomialCall call = check_polynomial(op, name, image, coefficients, s);
   check_same_shape(op, "grad", grad, name, image);
   const typename Backend::Scope scope(image);
-  const Tensor g = torch::stable::contiguous(grad), x = torch::stable::contiguous(image),
-               a = torch::stable::contiguous(coefficients), w = torch::stable::contiguous(s.weights);
+  const Tensor g = make_contiguous(grad), x = make_contiguous(image),
+               a = make_contiguous(coefficients), w = make_contiguous(s.weights);
   if (grad_image) *grad_image = new_output(x, shape(x));
-  Tensor grad_a = torch::stable::new_zeros(a, shape(a)), grad_w = torch::stable::new_zeros(w, shape(w));
+  Tensor grad_a = make_zeros(a, shape(a)), grad_w = make_zeros(w, shape(w));
   if (empty(x)) return {grad_a, grad_w};
   dispatch_floating(op, name, x.scalar_type(), [&]<typename S>() {
     using T = Arithmetic<S>;

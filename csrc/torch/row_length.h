@@ -47,8 +47,8 @@ Tensor row_lengths(const Tensor& values, const std::optional<Tensor>& origin, in
   if (origin) check_same_shape(op, "origin", *origin, "values", values);
   const RowNorm kind = row_norm(op, norm);
   const typename Backend::Scope scope(values);
-  const Tensor x = torch::stable::contiguous(values), o = origin ? torch::stable::contiguous(*origin) : x;
-  Tensor lengths = torch::stable::new_zeros(x, {rows.count}, ScalarType::Double);
+  const Tensor x = make_contiguous(values), o = origin ? make_contiguous(*origin) : x;
+  Tensor lengths = make_zeros(x, {rows.count}, ScalarType::Double);
   if (empty(x)) return lengths;
   dispatch_floating(op, "values", x.scalar_type(), [&]<typename S>() {
     write_row_lengths<Backend>(scope, kind, rows, x.const_data_ptr<S>(), origin ? o.const_data_ptr<S>() : nullptr,
@@ -64,10 +64,10 @@ Tensor unit_rows(const Tensor& values, int64_t norm) {
   check_floating(op, "values", values);
   const RowNorm kind = row_norm(op, norm);
   const typename Backend::Scope scope(values);
-  const Tensor x = torch::stable::contiguous(values);
+  const Tensor x = make_contiguous(values);
   Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
-  Tensor lengths = torch::stable::new_empty(x, {rows.count}, ScalarType::Double);
+  Tensor lengths = make_empty(x, {rows.count}, ScalarType::Double);
   dispatch_floating(op, "values", x.scalar_type(), [&]<typename S>() {
     const S* in = x.const_data_ptr<S>();
     double* to = lengths.mutable_data_ptr<double>();

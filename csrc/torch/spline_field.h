@@ -39,7 +39,7 @@ inline Lattice check_derivative(const char* op, const Lattice& g, const std::vec
 template <typename Backend>
 Tensor evaluate_lattice(const char* op, const Lattice& g, const Tensor& lattice, const std::vector<int64_t>& size) {
   const typename Backend::Scope scope(lattice);
-  const Tensor c = torch::stable::contiguous(lattice);
+  const Tensor c = make_contiguous(lattice);
   std::vector<int64_t> out_shape{c.size(0), c.size(1)};
   out_shape.insert(out_shape.end(), size.begin(), size.end());
   Tensor out = new_output(c, out_shape);
@@ -77,7 +77,7 @@ Tensor sum_forces(const char* op, const Tensor& grad, const std::vector<int64_t>
   size.erase(size.begin(), size.begin() + 2);
   lattice_shape.insert(lattice_shape.end(), knots.begin(), knots.end());
   const typename Backend::Scope scope(grad);
-  const Tensor d = torch::stable::contiguous(grad);
+  const Tensor d = make_contiguous(grad);
   Tensor grad_c = new_sums(d, lattice_shape);
   const Lattice g = differentiate(lattice_over(op, grad_c, size), size);
   check_planes(op, g, grad.size(0) * grad.size(1));

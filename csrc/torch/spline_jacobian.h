@@ -43,7 +43,7 @@ Tensor spline_jacobian_determinant(const Tensor& lattice, std::vector<int64_t> s
   constexpr const char* op = "jacobian_determinant";
   const DisplacementLattice d = check_displacement_lattice(op, lattice, size, std::move(voxel_size));
   const typename Backend::Scope scope(lattice);
-  const Tensor c = torch::stable::contiguous(lattice);
+  const Tensor c = make_contiguous(lattice);
   Tensor out = new_output(c, d.determinants);
   if (empty(out)) return out;
   dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
@@ -66,8 +66,8 @@ Tensor spline_jacobian_determinant_backward(const Tensor& grad, const Tensor& la
   size.erase(size.begin());
   const DisplacementLattice d = check_displacement_lattice(op, lattice, size, std::move(voxel_size));
   const typename Backend::Scope scope(lattice);
-  const Tensor c = torch::stable::contiguous(lattice), r = torch::stable::contiguous(grad);
-  Tensor gradient = torch::stable::new_empty(c, shape(c));
+  const Tensor c = make_contiguous(lattice), r = make_contiguous(grad);
+  Tensor gradient = make_empty(c, shape(c));
   if (empty(c)) return gradient;
   dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
     with_slopes(d, [&](const auto& slopes) {
@@ -86,10 +86,10 @@ Tensor folding_of_lattice(const Tensor& lattice, const std::vector<int64_t>& siz
   const DisplacementLattice d = check_displacement_lattice(op, lattice, size, std::move(voxel_size));
   check_threshold(op, threshold);
   const typename Backend::Scope scope(lattice);
-  const Tensor c = torch::stable::contiguous(lattice);
-  Tensor penalty = torch::stable::new_empty(c, {c.size(0)}, ScalarType::Double);
+  const Tensor c = make_contiguous(lattice);
+  Tensor penalty = make_empty(c, {c.size(0)}, ScalarType::Double);
   const bool wide = c.scalar_type() == ScalarType::Double;
-  if (gradient) *gradient = torch::stable::new_empty(c, shape(c), wide ? ScalarType::Double : ScalarType::Float);
+  if (gradient) *gradient = make_empty(c, shape(c), wide ? ScalarType::Double : ScalarType::Float);
   if (empty(c)) return penalty;
   dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
     using T = Arithmetic<S>;

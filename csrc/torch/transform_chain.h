@@ -59,22 +59,21 @@ inline ChainStages check_chain(const char* op, const Tensor& image, const Option
   check_floating(op, "image", image);
   check(bounds.empty() || (bounds.size() == 2 && bounds[0] <= bounds[1]), op,
         ": bounds must be low and high, low not above high, got ", text(bounds));
-  const auto contiguous = [](const Tensor& t) { return torch::stable::contiguous(t); };
   ChainStages stages{s, coarsest_lattice(s), coarsest_lattice(s), {}, {}, {}, bounds, log_gain ? origin : 0.0};
   if (displacement) {
     check_like(op, "displacement", *displacement, "image", image);
     stages.motion = check_displacement_lattice(op, *displacement, s, "displacement");
-    stages.displacement = contiguous(*displacement);
+    stages.displacement = make_contiguous(*displacement);
   } else {
     stages.s.interpolation = Interpolation::nearest;
   }
   if (log_gain) {
     stages.gain = check_gain_lattice(op, *log_gain, image, "log_gain");
-    stages.log_gain = contiguous(*log_gain);
+    stages.log_gain = make_contiguous(*log_gain);
   }
   if (noise) {
     check_noise(op, *noise, image);
-    stages.noise = contiguous(*noise);
+    stages.noise = make_contiguous(*noise);
   }
   return stages;
 }
@@ -87,7 +86,7 @@ Tensor transform_chain(const Tensor& image, const OptionalTensor& displacement, 
   const typename Backend::Scope scope(image);
   const ChainStages stages =
       check_chain(op, image, displacement, log_gain, noise, bounds, origin, interpolation, padding);
-  const Tensor x = torch::stable::contiguous(image);
+  const Tensor x = make_contiguous(image);
   Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
   dispatch_floating(op, "image", x.scalar_type(), [&]<typename S>() {
@@ -107,7 +106,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> transform_chain_backward(
   const ChainStages stages =
       check_chain(op, image, displacement, log_gain, noise, bounds, origin, interpolation, padding);
   check_same_shape(op, "grad", grad, "image", image);
-  const Tensor d = torch::stable::contiguous(grad), x = torch::stable::contiguous(image);
+  const Tensor d = make_contiguous(grad), x = make_contiguous(image);
   const OptionalTensor arguments[4] = {x, stages.displacement, stages.log_gain, stages.noise};
   std::vector<Tensor> grads;
   for (int k = 0; k < 4; ++k) {

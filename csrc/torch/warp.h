@@ -118,7 +118,7 @@ Tensor warp_by(const char* op, const Tensor& image, const Tensor& motion, int64_
   }
   const Motion by(op, motion, s);
   const typename Backend::Scope scope(image);
-  const Tensor x = torch::stable::contiguous(image), d = torch::stable::contiguous(motion);
+  const Tensor x = make_contiguous(image), d = make_contiguous(motion);
   Tensor out = new_output(x, shape(x));
   if (empty(x)) return out;
   dispatch_image(op, x, labels, [&]<typename T, typename D, typename S>() {
@@ -140,8 +140,8 @@ std::tuple<Tensor, Tensor> warp_gradients(const char* op, const Tensor& grad, co
   check_like(op, Motion::name, motion, "grad", grad);
   const Motion by(op, motion, s);
   const typename Backend::Scope scope(grad);
-  const Tensor g = torch::stable::contiguous(grad), d = torch::stable::contiguous(motion);
-  const Tensor x = image ? torch::stable::contiguous(*image) : g;
+  const Tensor g = make_contiguous(grad), d = make_contiguous(motion);
+  const Tensor x = image ? make_contiguous(*image) : g;
   Tensor grad_image, grad_motion;
   if (wanted != Wanted::motion) grad_image = new_output(g, shape(g));
   if (wanted != Wanted::image) grad_motion = new_sums(d, shape(d));

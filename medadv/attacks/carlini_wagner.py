@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.minimum_norm.boundary import CLASSES, first_guess, margin_and_shares
+from medadv.attacks.minimum_norm.boundary import CLASSES, first_guess
 from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.length import length, per_row
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
 from medadv.attacks.progress import told
+from medadv.objectives.margin import margin_shares
 
 # Constants of the authors' code.
 _PATIENCE = 0.9999  # the loss must fall below this share of itself in a tenth of the steps
@@ -135,11 +136,14 @@ class CarliniWagner(MinimumNormGradientAttack):
         No gradient is taken of images whose loss is above the limit, nor where the margin lacks nothing.
         """
         sight = hunt.look(rows, step, noise)
-        margin, shares = margin_and_shares(sight.logits.detach(), hunt.examples(rows).targets)
-        lacking = hunt.needed[rows] - margin
+        lacking = hunt.needed[rows] - sight.margin
         loss = (length(noise, "l2") / hunt.victim.scale).square_() + weights * lacking.clamp_min(0)
-        shares *= -per_row(weights * (lacking > 0) * (loss <= limit), shares)
-        return sight.adversarial, loss, hunt.gradient(rows, step, sight, sight.logits, shares)
+        taken = (lacking > 0) & (loss <= limit)
+        if not bool(taken.any()):
+            return sight.adversarial, loss, hunt.differentiated(rows, step, torch.zeros_like(noise), taken)
+        shares = margin_shares(sight.logits.detach(), hunt.examples(rows).targets)
+        slope = sight.slope(sight.logits, shares.mul_(-per_row(weights * taken, shares)))
+        return sight.adversarial, loss, hunt.differentiated(rows, step, slope, taken)
 
 
 def next_weights(smallest: Tensor, largest: Tensor) -> Tensor:

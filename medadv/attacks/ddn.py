@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments, ops
-from medadv.attacks.minimum_norm.boundary import classes_for, first_guess, margin_and_shares
+from medadv.attacks.minimum_norm.boundary import classes_for, first_guess
 from medadv.attacks.minimum_norm.hunt import Hunt, Sight
 from medadv.attacks.minimum_norm.length import length, per_row
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
@@ -89,8 +89,7 @@ class DDN(MinimumNormGradientAttack):
             hunt.look(rows, steps, noise)
 
     def _gradient(self, hunt: Hunt, rows: Tensor, step: int, sight: Sight) -> Tensor:
-        targets = hunt.examples(rows).targets
         if self.objective == Margin():
-            _, shares = margin_and_shares(sight.logits.detach(), targets)
-            return hunt.gradient(rows, step, sight, sight.logits, shares)
-        return hunt.gradient(rows, step, sight, self.objective(sight.logits, targets))
+            return hunt.margin_gradient(rows, step, sight)
+        value = self.objective(sight.logits, hunt.examples(rows).targets)
+        return hunt.differentiated(rows, step, sight.slope(value), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from medadv import _arguments, ops
 from medadv.attacks.minimum_norm.ball import to_ball, to_l1_ball_in_box
-from medadv.attacks.minimum_norm.boundary import classes_for, guess_and_gradient, margin_and_shares
+from medadv.attacks.minimum_norm.boundary import classes_for, guess_and_gradient
 from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.length import dual_length, length, per_row, positive
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormGradientAttack
@@ -92,10 +93,9 @@ class FMN(MinimumNormGradientAttack):
             noise = self._inside(hunt, rows, ops.unit_rows(gradient) * per_row(reach, guess), length(guess, self.norm))
         for step in told(range(steps)):
             sight = hunt.look(rows, step, noise)
-            margin, shares = margin_and_shares(sight.logits.detach(), hunt.examples(rows).targets)
-            gradient = hunt.gradient(rows, step, sight, sight.logits, shares)
+            gradient = hunt.margin_gradient(rows, step, sight)
             gamma = cosine(_FIRST_GAMMA, _LAST_GAMMA, step, steps)
-            best, lead = some(hunt.record.distance, rows), margin - some(hunt.needed, rows)
+            best, lead = some(hunt.record.distance, rows), sight.margin - some(hunt.needed, rows)
             radius = self._radius(gamma, radius, best, sight.adversarial, noise, lead, gradient)
             radius = torch.minimum(radius, longest)
             noise.add_(ops.unit_rows(gradient), alpha=scale * cosine(_FIRST_STEP, _LAST_STEP, step, steps))
@@ -127,9 +127,8 @@ class FMN(MinimumNormGradientAttack):
             fewer = torch.minimum(((1 - gamma) * radius).floor(), radius - 1).clamp_min(1)
             more = torch.maximum(((1 + gamma) * radius).floor(), radius + 1)
             return torch.where(adversarial, torch.minimum(fewer, best), more)
-        nothing = best.isinf()
-        if bool(nothing.any()):
+        if math.isinf(float(best.max())):
             to_boundary = margin.double().abs() / positive(dual_length(gradient, self.norm))
-            radius = torch.where(nothing, length(noise, self.norm) + to_boundary, radius)
+            radius = torch.where(best.isinf(), length(noise, self.norm) + to_boundary, radius)
         # A little beyond the boundary: on it, rounding decides.
         return torch.where(adversarial, torch.minimum((1 - gamma) * radius, best), (1 + gamma) * radius)

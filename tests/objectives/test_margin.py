@@ -1,6 +1,8 @@
+import pytest
 import torch
 
 from medadv.objectives import Margin
+from medadv.objectives.margin import margin_shares
 
 
 def test_is_the_best_wrong_logit_less_the_right_one():
@@ -43,3 +45,17 @@ def test_several_labels_are_above_zero_exactly_where_one_is_wrong():
     wrong = ((logits > 0).long() != targets).any(1)
     assert 0 < int(wrong.sum()) < 200
     assert torch.equal(Margin()(logits, targets) > 0, wrong)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_shares_are_the_slope_that_autograd_finds(several):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(20, 5, generator=generator).requires_grad_()
+    targets = torch.randint(0, 2, (20, 5), generator=generator) if several else torch.arange(20) % 5
+    (slope,) = torch.autograd.grad(Margin()(logits, targets).sum(), logits)
+    assert torch.equal(margin_shares(logits.detach(), targets), slope)
+
+
+def test_of_equal_rivals_the_first_has_the_whole_share():
+    logits, targets = torch.tensor([[2.0, 1.0, 2.0, 2.0]]), torch.tensor([0])
+    assert margin_shares(logits, targets).tolist() == [[-1.0, 0.0, 1.0, 0.0]]

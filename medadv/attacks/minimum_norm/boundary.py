@@ -11,6 +11,7 @@ from medadv import ops
 from medadv.attacks.minimum_norm.hunt import Hunt, Sight
 from medadv.attacks.minimum_norm.hyperplane import to_hyperplane
 from medadv.attacks.minimum_norm.length import dual_length, length, positive
+from medadv.attacks.record import some
 
 OVERSHOOT = 0.02  # of DeepFool
 CLASSES = 10  # that DeepFool considers
@@ -68,7 +69,7 @@ class Boundary:
         )
         hunt.differentiated(rows, step, weight, times=count)
         gaps = leads(sight.logits.detach(), targets).gather(1, others)
-        return cls(weight, hunt.needed[rows].unsqueeze(1).double() - gaps)
+        return cls(weight, some(hunt.needed, rows).unsqueeze(1).double() - gaps)
 
     def of_rows(self, rows: Tensor) -> Boundary:
         """That of some images.
@@ -192,23 +193,6 @@ class Boundary:
         """By how much the lead can rise inside a box, [M] float64; R must be 1."""
         weight = self.weight.squeeze(1)
         return torch.maximum(weight * low, weight * high).flatten(1).sum(dim=1, dtype=torch.float64)
-
-
-def margin_and_shares(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """The margin, and its slope in the logits: faster than to let autograd find it.
-
-    Args:
-        logits: [M, K], without gradients.
-        targets: [M] int64, or [M, K] of 0 and 1.
-
-    Returns:
-        [M], and [M, K]; of rivals with the same lead the first.
-
-    >>> margin_and_shares(torch.tensor([[1.0, 5.0, 3.0]]), torch.tensor([1]))
-    (tensor([-2.]), tensor([[ 0., -1.,  1.]]))
-    """
-    margin, rival = leads(logits, targets).max(dim=1)
-    return margin, _shares(logits, targets, rival.unsqueeze(1)).squeeze(1)
 
 
 def _shares(logits: Tensor, targets: Tensor, others: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from medadv.attacks.result import Result
 from medadv.attacks.search.clean_pass import CleanPass
 from medadv.models.victim import Victim
 from medadv.objectives import Margin
+from medadv.objectives.margin import margin_shares
 from medadv.perturbations import Flow, Parameters
 from medadv.perturbations.motion import largest_length
 
@@ -39,12 +40,14 @@ class Sight:
         shown: the images [M, C, *S] as shown to the victim; or the flow [M, D, *S]. A leaf to take gradients to: those
             to the images are those to the noise.
         logits: [M, K]; differentiable in `shown` where gradients are on.
+        margin: [M], without a graph.
         adversarial: bool [M].
         places: [M] int64, where the images are among those that were shown, if others were shown with them.
     """
 
     shown: Tensor
     logits: Tensor
+    margin: Tensor
     adversarial: Tensor
     places: Tensor | None = None
 
@@ -57,10 +60,8 @@ class Sight:
             retain_graph: whether another gradient will be taken.
 
         Returns:
-            [M, *image]; zeros without a pass where all weights are 0.
+            [M, *image].
         """
-        if weights is not None and not bool(weights.any()):
-            return self.shown.new_zeros(len(self.logits), *self.shown.shape[1:])
         found = slope(values, self.shown, weights, retain_graph)
         return found if self.places is None else found[self.places]
 
@@ -149,7 +150,8 @@ class Hunt(Questions):
         # Once: its graph is freed with the last gradient.
         first, self._first = self._first, None
         (leaf,) = first.leaves.values()
-        return Sight(leaf, first.logits[rows], torch.zeros_like(rows, dtype=torch.bool), rows)
+        margin = self.record.loss[rows]
+        return Sight(leaf, first.logits[rows], margin, torch.zeros_like(rows, dtype=torch.bool), rows)
 
     def look(self, rows: Tensor, step: int, change: Tensor) -> Sight:
         """Show images to the victim and write down what it says.
@@ -170,7 +172,7 @@ class Hunt(Questions):
         shown = change if moved else images.requires_grad_(graph)
         answers = self.show(rows, step, images)
         self.note(rows, step, images, parameters, answers)
-        return Sight(shown, answers.logits, answers.fooled)
+        return Sight(shown, answers.logits, answers.margin, answers.fooled)
 
     def answers(self, rows: Tensor, step: int, noise: Tensor) -> Tensor:
         """Ask about several images per example without keeping any.
@@ -191,20 +193,19 @@ class Hunt(Questions):
         self.record.count_forwards(rows, count * self.victim.passes)
         return ~self.victim.correct(logits, self.targets[many]).reshape(-1, count)
 
-    def gradient(self, rows: Tensor, step: int, sight: Sight, values: Tensor, weights: Tensor | None = None) -> Tensor:
-        """The gradient of one value per image, counted where it is not that of nothing: where a weight is not 0.
+    def margin_gradient(self, rows: Tensor, step: int, sight: Sight) -> Tensor:
+        """The gradient of the margin, counted.
 
         Args:
             rows: [M] int64, the examples.
             step: steps made so far.
             sight: of these rows.
-            values, weights: see `Sight.slope`.
 
         Returns:
             [M, *image].
         """
-        taken = 1 if weights is None else weights.any(dim=1)
-        return self.differentiated(rows, step, sight.slope(values, weights), taken)
+        shares = margin_shares(sight.logits.detach(), self.examples(rows).targets)
+        return self.differentiated(rows, step, sight.slope(sight.logits, shares), 1)
 
     def differentiated(self, rows: Tensor, step: int, gradients: Tensor, times: int | Tensor) -> Tensor:
         """Count gradients that were taken, and refuse those that are not finite.
@@ -264,7 +265,7 @@ class Hunt(Questions):
             share = inner + (outer - inner) * (inner_margin / (inner_margin - outer_margin)).nan_to_num(1.0)
             with torch.no_grad():
                 sight = self.look(rows, step, share.reshape(-1, *[1] * (found.ndim - 1)) * found)
-            adversarial, margin = sight.adversarial, Margin()(sight.logits, self.targets[rows]) - needed
+            adversarial, margin = sight.adversarial, sight.margin - needed
             inner, outer = torch.where(adversarial, inner, share), torch.where(adversarial, share, outer)
             inner_margin = torch.where(adversarial, inner_margin, margin)
             outer_margin = torch.where(adversarial, margin, outer_margin)

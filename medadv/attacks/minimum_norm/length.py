@@ -75,4 +75,4 @@ def positive(values: Tensor) -> Tensor:
     >>> positive(torch.tensor([2.0, 0.0])).tolist()
     [2.0, 1.0]
     """
-    return torch.where(values > 0, values, torch.ones_like(values))
+    return values.masked_fill(values <= 0, 1.0)

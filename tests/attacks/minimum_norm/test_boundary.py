@@ -2,10 +2,9 @@ import pytest
 import torch
 
 from medadv.attacks.gradients import slope
-from medadv.attacks.minimum_norm.boundary import Boundary, first_guess, margin_and_shares, rivals
+from medadv.attacks.minimum_norm.boundary import Boundary, first_guess, rivals
 from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.length import length
-from medadv.objectives import Margin
 
 
 def hunt_of(victim, x, y, norm="l2"):
@@ -133,17 +132,6 @@ def test_the_straight_move_goes_to_the_nearest_hyperplane_that_the_box_reaches(n
     along = (weight[torch.arange(len(way)), far.argmin(1)] * way).flatten(1).sum(1) * distance
     chosen_rise = boundary.rise[torch.arange(len(way)), far.argmin(1)].abs()
     torch.testing.assert_close(along[finite], chosen_rise[finite], rtol=1e-5, atol=1e-9)
-
-
-@pytest.mark.parametrize("several", [False, True])
-def test_the_margin_and_its_slope_are_those_of_the_objective(several):
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(20, 5, generator=generator).requires_grad_()
-    targets = torch.randint(0, 2, (20, 5), generator=generator) if several else torch.arange(20) % 5
-    margin, shares = margin_and_shares(logits.detach(), targets)
-    expected = Margin()(logits, targets)
-    assert torch.equal(margin, expected)
-    assert torch.equal(shares, torch.autograd.grad(expected.sum(), logits)[0])
 
 
 def test_examples_are_gathered_once(lab):
