@@ -1,4 +1,4 @@
-"""add_noise, project_noise and sign_step against plain PyTorch, eager and compiled; copying an image is the floor."""
+"""Steps with noise against plain PyTorch, eager and compiled; copying an image is the floor."""
 
 import pytest
 import torch
@@ -24,6 +24,13 @@ OPERATIONS = {
         lambda x, d: ops.sign_step(x, d, d, LENGTH, BOUNDS, RADIUS["linf"]),
         lambda x, d: plain_torch.project_noise(x, d + LENGTH * d.sign(), *BOUNDS, RADIUS["linf"], "linf"),
     ),
+    **{
+        f"unit_step {norm}": (
+            lambda x, d, norm=norm: ops.unit_step(x, d, d, LENGTH, BOUNDS, RADIUS[norm], norm),
+            lambda x, d, norm=norm: plain_torch.unit_step(x, d, d, LENGTH, *BOUNDS, RADIUS[norm], norm),
+        )
+        for norm in RADIUS
+    },
 }
 
 

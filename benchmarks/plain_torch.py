@@ -287,6 +287,13 @@ def project_noise(image: Tensor, noise: Tensor, low: float, high: float, radius:
     return clipped * shrink.reshape(-1, *[1] * (image.ndim - 1))
 
 
+def unit_step(
+    image: Tensor, noise: Tensor, gradient: Tensor, length: float, low: float, high: float, radius: float, norm: str
+) -> Tensor:
+    """Noise after a step of one length, inside the bounds and a ball."""
+    return project_noise(image, noise + length * unit_rows(gradient, "l2"), low, high, radius, norm)
+
+
 def row_lengths(values: Tensor, norm: str) -> Tensor:
     """The length of every row in float64."""
     order = {"linf": torch.inf, "l1": 1, "l2": 2}[norm]

@@ -81,6 +81,7 @@ __all__ = [
     "total_variation",
     "transform_chain",
     "unit_rows",
+    "unit_step",
     "warp",
 ]
 
@@ -508,6 +509,46 @@ def sign_step(
         array([[-0.125,  0.   ]])
     """
     return operators.sign_step(image, noise, gradient, length, *bounds, radius, out=out, threads=_count(threads))
+
+
+def unit_step(
+    image: Array,
+    noise: Array,
+    gradient: Array,
+    length: float,
+    bounds: tuple[float, float],
+    radius: float | NDArray[np.float64],
+    norm: RowNorm = "l2",
+    *,
+    out: Array | None = None,
+    threads: int | None = None,
+) -> Array:
+    """Noise after a step of one length along a gradient, inside the image bounds and a ball.
+
+    See :func:`medadv.ops.unit_step`.
+
+    Args:
+        image: ``[N, ...]``, float32 or float64, inside the bounds.
+        noise: The same shape and dtype.
+        gradient: The same shape and dtype.
+        length: Of the step, in image units, finite; below 0 downhill.
+        bounds: (low, high) in image units.
+        radius: Of the ball, in image units, at least 0 (below it is 0); or ``[N]`` float64, one for every row.
+        norm: ``"linf"``, or ``"l2"``, of the ball.
+        out: Where the result goes.
+        threads: At most so many.
+
+    Returns:
+        ``[N, ...]``.
+
+    Example:
+        >>> unit_step(np.full((1, 2), 0.5), np.zeros((1, 2)), np.array([[3.0, -4.0]]), 0.5, (0.0, 1.0), 0.25)
+        array([[ 0.15, -0.2 ]])
+    """
+    radii = np.full(len(image), radius) if isinstance(radius, (int, float)) else radius
+    word = noise_norm("unit_step", norm)
+    step = (image, noise, gradient, length, *bounds)
+    return operators.unit_step(*step, radii, word, out=out, threads=_count(threads))
 
 
 def row_lengths(

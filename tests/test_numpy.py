@@ -85,6 +85,8 @@ def calls(dtype):
         ("add_noise", (plane, plane[::-1].copy(), (-0.5, 1))),
         ("add_noise", (volume, volume, (-1, 1), -volume)),
         ("sign_step", (volume, volume[::-1].copy(), -volume, 0.1, (-1.0, 1.0), 0.3)),
+        ("unit_step", (volume, volume[::-1].copy(), -volume, 0.1, (-1.0, 1.0), 0.3)),
+        ("unit_step", (volume, volume, -volume, 0.1, (-1.0, 1.0), np.linspace(0, 0.3, len(volume)), "linf")),
     ]
     if dtype == "float16":
         yield "project_noise", (volume, volume[::-1].copy(), (-1.0, 1.0), 0.3)

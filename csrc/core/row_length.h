@@ -44,11 +44,19 @@ struct RowPart<RowNorm::linf> {
 // ball of a radius.
 struct ToUnit {
   static constexpr double kShortest = 2.2250738585072014e-308;  // the smallest normal number
-  MEDADV_HD double operator()(double length) const { return length < kShortest ? 1 : 1 / length; }
+  MEDADV_HD double operator()(double length, int64_t = 0) const { return length < kShortest ? 1 : 1 / length; }
 };
 struct IntoBall {
-  double radius, target;  // a row that is longer than the radius gets the length `target`
-  MEDADV_HD double operator()(double length) const { return length > radius ? target / length : 1; }
+  double radius, within;  // a row that is longer than the radius gets the length `within` times that
+  MEDADV_HD double operator()(double length, int64_t = 0) const { return length > radius ? within * radius / length : 1; }
+};
+// A ball of its own for every row; a radius below 0 is 0.
+struct IntoBalls {
+  const double* radii;
+  double within;
+  MEDADV_HD double operator()(double length, int64_t row) const {
+    return IntoBall{radii[row] > 0 ? radii[row] : 0, within}(length);
+  }
 };
 
 }  // namespace medadv

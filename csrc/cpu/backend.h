@@ -111,6 +111,15 @@ struct Backend {
     kernel.gather(lengths);
   }
 
+  // Writes the noise of rows after a step, and the Euclidean length of each unless that is null.
+  template <typename S>
+  static void unit_step(const Scope& threads, int64_t rows, int64_t entries, const UnitStep<S>& voxel,
+                        double* lengths) {
+    UnitStepRows<S> kernel(RowPieces(rows, entries), voxel, lengths != nullptr);
+    run_blocks(threads, kernel, rows * entries);
+    if (lengths) kernel.gather(lengths);
+  }
+
   template <RowNorm kNorm, typename S>
   static void row_lengths(const Scope& threads, int64_t rows, int64_t entries, const S* x, const S* origin,
                           double* lengths) {

@@ -9,6 +9,12 @@ MEDADV_SIMD void call_for_each(const Voxel voxel, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; ++i) voxel(i);
 }
 
+template <typename S>
+MEDADV_SIMD void step_row(const UnitStep<S> voxel, const typename UnitStep<S>::Row row, int64_t begin, int64_t end) {
+  MEDADV_INDEPENDENT
+  for (int64_t i = begin; i < end; ++i) voxel(row, i);
+}
+
 }  // namespace
 
 template <typename Voxel>
@@ -29,6 +35,16 @@ void ClippedRows<S>::run(int64_t first, int64_t last) {
   }
 }
 
+template <typename S>
+void UnitStepRows<S>::run(int64_t first, int64_t last) {
+  for (int64_t block = first; block < last; ++block) {
+    pieces_.with_block(block, [&](int64_t row, int64_t begin, int64_t count) {
+      step_row(voxel_, voxel_.row(row), begin, begin + count);
+    });
+    if (measured_) lengths_.run(block, block + 1);
+  }
+}
+
 template class NoiseKernel<NoisyImage<float>>;
 template class NoiseKernel<NoisyImage<double>>;
 template class NoiseKernel<ClippedNoise<float>>;
@@ -37,5 +53,7 @@ template class NoiseKernel<SteppedNoise<float>>;
 template class NoiseKernel<SteppedNoise<double>>;
 template class ClippedRows<float>;
 template class ClippedRows<double>;
+template class UnitStepRows<float>;
+template class UnitStepRows<double>;
 
 }  // namespace medadv::cpu

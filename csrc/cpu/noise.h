@@ -41,4 +41,22 @@ class ClippedRows {
   RowLengths<S, RowNorm::l2> lengths_;
 };
 
+// Noise after a step of one length; and where it is measured the length of every row of it, summed while it is in cache.
+template <typename S>
+class UnitStepRows {
+ public:
+  UnitStepRows(const RowPieces& pieces, const UnitStep<S>& voxel, bool measured)
+      : pieces_(pieces), voxel_(voxel), measured_(measured), lengths_(pieces, voxel.out, nullptr) {}
+
+  int64_t blocks() const { return pieces_.blocks(); }
+  void run(int64_t first, int64_t last);
+  void gather(double* lengths) const { lengths_.gather(lengths); }
+
+ private:
+  RowPieces pieces_;
+  UnitStep<S> voxel_;
+  bool measured_;
+  RowLengths<S, RowNorm::l2> lengths_;
+};
+
 }  // namespace medadv::cpu

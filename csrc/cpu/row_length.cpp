@@ -57,7 +57,7 @@ template <typename S, typename Factor>
 void ScaledRows<S, Factor>::run(int64_t first, int64_t last) const {
   for (int64_t block = first; block < last; ++block)
     pieces_.with_block(block, [&](int64_t row, int64_t begin, int64_t count) {
-      const double factor = factor_(lengths_[row]);
+      const double factor = factor_(lengths_[row], row);
       if (factor != 1 || x_ != out_) scale(x_ + begin, factor, count, out_ + begin);
     });
 }
@@ -73,5 +73,7 @@ MEDADV_INSTANTIATE(Half)
 MEDADV_INSTANTIATE(BFloat16)
 template class ScaledRows<float, IntoBall>;
 template class ScaledRows<double, IntoBall>;
+template class ScaledRows<float, IntoBalls>;
+template class ScaledRows<double, IntoBalls>;
 
 }  // namespace medadv::cpu

@@ -87,6 +87,9 @@ int64_t energy_workspace(const Volume& size, int64_t count);
 template <typename Voxel>
 cudaError_t noise(int64_t count, const Voxel& voxel, cudaStream_t stream);
 
+template <typename S>
+cudaError_t unit_step(int64_t rows, int64_t entries, const UnitStep<S>& voxel, cudaStream_t stream);
+
 // Workspace of the lengths of rows: one number of 64 bits per piece of a row.
 inline constexpr int64_t kRowPiece = 1 << 13;
 inline int64_t row_pieces(int64_t entries) { return (entries + kRowPiece - 1) / kRowPiece; }

@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(kRowThreads, kRowBlocks)
     scaled_rows_kernel(int64_t rows, int64_t entries, const double* lengths, Factor factor, const S* x, S* out) {
   const int64_t stride = int64_t(gridDim.x) * kRowThreads;
   for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) {
-    const double scale = factor(lengths[row]);
+    const double scale = factor(lengths[row], row);
     MEDADV_UNROLL_BY(1)  // else the number of rounds is divided for, in 64 bits
     for (int64_t i = int64_t(blockIdx.x) * kRowThreads + threadIdx.x; i < entries; i += stride)
       out[row * entries + i] = narrow<S>(wide(x[row * entries + i]) * scale);
@@ -132,5 +132,9 @@ template cudaError_t scaled_rows<float, IntoBall>(int64_t, int64_t, const double
                                                   float*, cudaStream_t);
 template cudaError_t scaled_rows<double, IntoBall>(int64_t, int64_t, const double*, const IntoBall&, const double*,
                                                    double*, cudaStream_t);
+template cudaError_t scaled_rows<float, IntoBalls>(int64_t, int64_t, const double*, const IntoBalls&, const float*,
+                                                   float*, cudaStream_t);
+template cudaError_t scaled_rows<double, IntoBalls>(int64_t, int64_t, const double*, const IntoBalls&, const double*,
+                                                    double*, cudaStream_t);
 
 }  // namespace medadv::cuda

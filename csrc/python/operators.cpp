@@ -100,6 +100,7 @@ void define_operators(py::module_& m) {
   define(m, "add_noise", &add_noise<Cpu>, "image", "noise", "towards", "low", "high");
   define(m, "project_noise", &project_noise<Cpu>, "image", "noise", "low", "high", "radius", "norm");
   define(m, "sign_step", &sign_step<Cpu>, "image", "noise", "gradient", "length", "low", "high", "radius");
+  define(m, "unit_step", &unit_step<Cpu>, "image", "noise", "gradient", "length", "low", "high", "radius", "norm");
   define(m, "row_lengths", &row_lengths<Cpu>, "values", "origin", "norm");
   define(m, "unit_rows", &unit_rows<Cpu>, "values", "norm");
   define(m, "bending_energy", &bending_energy<Cpu>, "lattice", "spacing");

@@ -153,6 +153,12 @@ struct Cuda {
     row_lengths<RowNorm::l2, S>(scope, rows, entries, voxel.out, nullptr, lengths);
   }
 
+  template <typename S>
+  static void unit_step(const Scope& scope, int64_t rows, int64_t entries, const UnitStep<S>& voxel, double* lengths) {
+    STD_CUDA_CHECK(cuda::unit_step(rows, entries, voxel, scope.stream));
+    if (lengths) row_lengths<RowNorm::l2, S>(scope, rows, entries, voxel.out, nullptr, lengths);
+  }
+
   template <RowNorm kNorm, typename S>
   static void row_lengths(const Scope& scope, int64_t rows, int64_t entries, const S* x, const S* origin,
                           double* lengths) {

@@ -40,6 +40,11 @@ Tensor add_noise(const Tensor& image, const Tensor& noise, const std::optional<T
   return out;
 }
 
+inline void check_ball_norm(const char* op, int64_t norm) {
+  check(norm == int64_t(RowNorm::linf) || norm == int64_t(RowNorm::l2), op, ": norm must be 0 (linf) or 2 (l2), got ",
+        norm);
+}
+
 // An entry that is scaled in float64 is rounded once: twice that is on the safe side.
 template <typename S>
 inline constexpr double kWithin = 1 - 2.0 * std::numeric_limits<S>::epsilon();
@@ -49,8 +54,7 @@ Tensor project_noise(const Tensor& image, const Tensor& noise, double low, doubl
   const char* op = "project_noise";
   check_noise(op, image, noise, low, high);
   check(radius >= 0, op, ": radius must not be negative, got ", radius);
-  check(norm == int64_t(RowNorm::linf) || norm == int64_t(RowNorm::l2), op, ": norm must be 0 (linf) or 2 (l2), got ",
-        norm);
+  check_ball_norm(op, norm);
   const Rows rows = rows_of(op, "image", image);
   const typename Backend::Scope scope(image);
   const Tensor x = make_contiguous(image), d = make_contiguous(noise);
@@ -64,7 +68,7 @@ Tensor project_noise(const Tensor& image, const Tensor& noise, double low, doubl
     Tensor lengths = make_empty(x, {rows.count}, ScalarType::Double);
     double* of = lengths.mutable_data_ptr<double>();
     Backend::clipped_rows(scope, rows.count, rows.entries, voxel, of);
-    Backend::template scaled_rows<S>(scope, rows.count, rows.entries, of, IntoBall{radius, radius * kWithin<S>}, to, to);
+    Backend::template scaled_rows<S>(scope, rows.count, rows.entries, of, IntoBall{radius, kWithin<S>}, to, to);
   });
   return out;
 }
@@ -86,6 +90,42 @@ Tensor sign_step(const Tensor& image, const Tensor& noise, const Tensor& gradien
     Backend::noise(scope, x.numel(),
                    SteppedNoise<S>{x.const_data_ptr<S>(), d.const_data_ptr<S>(), g.const_data_ptr<S>(), S(length),
                                    S(low), S(high), S(radius), out.mutable_data_ptr<S>()});
+  });
+  return out;
+}
+
+template <typename Backend>
+Tensor unit_step(const Tensor& image, const Tensor& noise, const Tensor& gradient, double length, double low,
+                 double high, const Tensor& radius, int64_t norm) {
+  const char* op = "unit_step";
+  check_noise(op, image, noise, low, high);
+  check_same_shape(op, "gradient", gradient, "image", image);
+  check(std::isfinite(length), op, ": length must be finite, got ", length);
+  check_ball_norm(op, norm);
+  const Rows rows = rows_of(op, "image", image);
+  check(radius.scalar_type() == ScalarType::Double && radius.dim() == 1 && radius.size(0) == rows.count, op,
+        ": radius must be [", rows.count, "] float64, one number per row, got ", text(shape(radius)), " ",
+        torch::headeronly::toString(radius.scalar_type()));
+  check(radius.device() == image.device(), op, ": radius must be on the device of image");
+  const typename Backend::Scope scope(image);
+  const Tensor x = make_contiguous(image), d = make_contiguous(noise), g = make_contiguous(gradient),
+               r = make_contiguous(radius);
+  Tensor out = new_output(x, shape(x));
+  if (empty(x)) return out;
+  Tensor lengths = make_empty(x, {rows.count}, ScalarType::Double);
+  dispatch_exact(op, x.scalar_type(), [&]<typename S>() {
+    double* of = lengths.mutable_data_ptr<double>();
+    const double* radii = r.const_data_ptr<double>();
+    const S* slope = g.const_data_ptr<S>();
+    S* to = out.mutable_data_ptr<S>();
+    const bool clips = norm == int64_t(RowNorm::linf);
+    Backend::template row_lengths<RowNorm::l2, S>(scope, rows.count, rows.entries, slope, nullptr, of);
+    Backend::unit_step(scope, rows.count, rows.entries,
+                       UnitStep<S>{x.const_data_ptr<S>(), d.const_data_ptr<S>(), slope, of, clips ? radii : nullptr,
+                                   length, S(low), S(high), to},
+                       clips ? nullptr : of);
+    if (clips) return;
+    Backend::template scaled_rows<S>(scope, rows.count, rows.entries, of, IntoBalls{radii, kWithin<S>}, to, to);
   });
   return out;
 }

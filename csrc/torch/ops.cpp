@@ -53,6 +53,9 @@ STABLE_TORCH_LIBRARY(medadv, m) {
   m.def("project_noise(Tensor image, Tensor noise, float low, float high, float radius, int norm) -> Tensor");
   m.def("sign_step(Tensor image, Tensor noise, Tensor gradient, float length, float low, float high, float radius)"
         " -> Tensor");
+  // radius: [N] float64.
+  m.def("unit_step(Tensor image, Tensor noise, Tensor gradient, float length, float low, float high, Tensor radius,"
+        " int norm) -> Tensor");
   m.def("row_lengths(Tensor values, Tensor? origin, int norm) -> Tensor");
   m.def("unit_rows(Tensor values, int norm) -> Tensor");
   // bounds: [] or [low, high]. wanted: sum of 1, 2, 4, 8 for gradients to image, displacement, log_gain, noise; what is

@@ -59,6 +59,7 @@ void register_operators(Library& m) {
   m.impl("add_noise", TORCH_BOX(&add_noise<Backend>));
   m.impl("project_noise", TORCH_BOX(&project_noise<Backend>));
   m.impl("sign_step", TORCH_BOX(&sign_step<Backend>));
+  m.impl("unit_step", TORCH_BOX(&unit_step<Backend>));
   m.impl("row_lengths", TORCH_BOX(&row_lengths<Backend>));
   m.impl("unit_rows", TORCH_BOX(&unit_rows<Backend>));
   m.impl("transform_chain", TORCH_BOX(&transform_chain<Backend>));

@@ -91,6 +91,19 @@ def sign_step(
     out: Array | None = None,
     threads: int = 0,
 ) -> Array: ...
+def unit_step(
+    image: Array,
+    noise: Array,
+    gradient: Array,
+    length: float,
+    low: float,
+    high: float,
+    radius: Array,
+    norm: int,
+    *,
+    out: Array | None = None,
+    threads: int = 0,
+) -> Array: ...
 def row_lengths(
     values: Array, origin: Array | None, norm: int, *, out: None = None, threads: int = 0
 ) -> NDArray[np.float64]: ...

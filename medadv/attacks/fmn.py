@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
 
 from medadv import _arguments, ops
+from medadv._words import RowNorm
 from medadv.attacks.minimum_norm.ball import to_ball, to_l1_ball_in_box
 from medadv.attacks.minimum_norm.boundary import classes_for, guess_and_gradient
 from medadv.attacks.minimum_norm.hunt import Hunt
@@ -90,7 +91,8 @@ class FMN(MinimumNormGradientAttack):
         else:
             # In L1 the guess is a few entries at the bounds, which are hard to leave; a finite step moves more of them.
             reach = length(guess, "l2").clamp_min(_FIRST_STEP * scale)
-            noise = self._inside(hunt, rows, ops.unit_rows(gradient) * per_row(reach, guess), length(guess, self.norm))
+            along = ops.unit_rows(gradient) * per_row(reach, guess)
+            noise = self._step(hunt, rows, along, gradient, 0.0, length(guess, self.norm))
         for step in told(range(steps)):
             sight = hunt.look(rows, step, noise)
             gradient = hunt.margin_gradient(rows, step, sight)
@@ -98,20 +100,23 @@ class FMN(MinimumNormGradientAttack):
             best, lead = some(hunt.record.distance, rows), sight.margin - some(hunt.needed, rows)
             radius = self._radius(gamma, radius, best, sight.adversarial, noise, lead, gradient)
             radius = torch.minimum(radius, longest)
-            noise.add_(ops.unit_rows(gradient), alpha=scale * cosine(_FIRST_STEP, _LAST_STEP, step, steps))
-            noise = self._inside(hunt, rows, noise, radius)
+            length_of_step = scale * cosine(_FIRST_STEP, _LAST_STEP, step, steps)
+            noise = self._step(hunt, rows, noise, gradient, length_of_step, radius)
         with torch.no_grad():
             hunt.look(rows, steps, noise)
 
-    def _inside(self, hunt: Hunt, rows: Tensor, noise: Tensor, radius: Tensor) -> Tensor:
+    def _step(self, hunt: Hunt, rows: Tensor, noise: Tensor, gradient: Tensor, length: float, radius: Tensor) -> Tensor:
+        """Noise [M, C, *S] after a step along the gradient, inside the bounds and balls of radius [M] float64."""
+        if self.norm in ("linf", "l2"):
+            # Clipped first: what a voxel at the bounds cannot use of the radius, the others can.
+            images, bounds = hunt.examples(rows).images, hunt.victim.bounds
+            return ops.unit_step(images, noise, gradient, length, bounds, radius, cast(RowNorm, self.norm))
+        noise = torch.add(noise, ops.unit_rows(gradient), alpha=length)
         if self.norm == "l0":
             # The largest entries as they came, not as they are left by the bounds.
             return hunt.clip(rows, to_ball(noise, radius, "l0"))
-        if self.norm == "l1":
-            # Clipped first, entries at the bounds would be drawn away from them, again in every step.
-            return to_l1_ball_in_box(noise, *hunt.room(rows), radius)
-        # Clipped first: what a voxel at the bounds cannot use of the radius, the others can.
-        return to_ball(hunt.clip(rows, noise), radius, self.norm)
+        # Clipped first, entries at the bounds would be drawn away from them, again in every step.
+        return to_l1_ball_in_box(noise, *hunt.room(rows), radius)
 
     def _radius(
         self,

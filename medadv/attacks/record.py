@@ -172,22 +172,22 @@ class Record:
         chosen = better.nonzero().flatten()
         if len(chosen) == 0:
             return
-        # Often all of them are better: then they need not be gathered first.
+        # Often all of them are better: then they need not be gathered first, nor copied where they are lent.
         every = len(chosen) == len(rows)
-        kept = rows if every else rows[chosen]
-        self.loss.index_copy_(0, kept, _of(loss, None if every else chosen))
-        self.predictions.index_copy_(0, kept, _of(predictions, None if every else chosen))
         if lent and every and len(rows) == len(self.images):
-            self.images, self.parameters = (
-                images.detach(),
-                {name: values.detach() for name, values in parameters.items()},
-            )
+            self.loss.copy_(loss)
+            self.predictions.copy_(predictions)
+            self.images = images.detach()
+            self.parameters = {name: values.detach() for name, values in parameters.items()}
             self._lender = "search"
             return
         self._own()
-        self.images.index_copy_(0, kept, _of(images, None if every else chosen))
+        kept, those = (rows, None) if every else (rows[chosen], chosen)
+        self.loss.index_copy_(0, kept, _of(loss, those))
+        self.predictions.index_copy_(0, kept, _of(predictions, those))
+        self.images.index_copy_(0, kept, _of(images, those))
         for name, values in parameters.items():
-            self.parameters[name].index_copy_(0, kept, _of(values, None if every else chosen))
+            self.parameters[name].index_copy_(0, kept, _of(values, those))
 
     def _own(self) -> None:
         """Make images and parameters tensors that may be written to."""

@@ -12,7 +12,7 @@ from medadv.ops.compose import compose, exponentiate
 from medadv.ops.energies import bending_energy, membrane_energy, total_variation
 from medadv.ops.gaussian_blur import gaussian_blur
 from medadv.ops.jacobian import folding_penalty, jacobian_determinant
-from medadv.ops.noise import add_noise, project_noise, sign_step
+from medadv.ops.noise import add_noise, project_noise, sign_step, unit_step
 from medadv.ops.polynomial_bias_field import polynomial_bias_field
 from medadv.ops.row_length import row_lengths, unit_rows
 from medadv.ops.spline_field import spline_field
@@ -42,5 +42,6 @@ __all__ = [
     "total_variation",
     "transform_chain",
     "unit_rows",
+    "unit_step",
     "warp",
 ]

@@ -118,6 +118,56 @@ def sign_step(
     return out
 
 
+def unit_step(
+    image: Tensor,
+    noise: Tensor,
+    gradient: Tensor,
+    length: float,
+    bounds: tuple[float, float],
+    radius: float | Tensor,
+    norm: RowNorm = "l2",
+) -> Tensor:
+    """Noise after a step of one length along a gradient, inside the image bounds and a ball.
+
+    The step of PGD in L2 and of minimum-norm attacks, whose balls have radii of their own: every row of the gradient is
+    divided by its Euclidean length, as by `unit_rows`; then ``noise + length * gradient``, rounded once, is moved into
+    the ball as by `project_noise`. In place of a pass for each.
+
+    Args:
+        image: ``[N, ...]``, float32 or float64, inside the bounds.
+        noise: The same shape, dtype and device.
+        gradient: The same shape, dtype and device; no step where a row is 0.
+        length: Of the step, in image units, finite; below 0 downhill.
+        bounds: (low, high) in image units.
+        radius: Of the ball, in image units, at least 0 (below it is 0); or ``[N]`` float64, one for every row. For
+            ``"linf"`` it is rounded down to the dtype of the image.
+        norm: ``"linf"``, or ``"l2"``, of the ball.
+
+    Returns:
+        ``[N, ...]``, contiguous, without gradient; its length is at most the radius.
+
+    Raises:
+        TypeError: An argument is not a tensor.
+        ValueError: Another shape, dtype or device, low above high, a length that is not finite, another norm.
+
+    Example:
+        >>> image, gradient = torch.full((2, 2), 0.5), torch.tensor([[3.0, -4.0], [3.0, -4.0]])
+        >>> radius = torch.tensor([0.25, 1.0], dtype=torch.float64)
+        >>> unit_step(image, torch.zeros(2, 2), gradient, 0.5, (0.0, 1.0), radius)
+        tensor([[ 0.1500, -0.2000],
+                [ 0.3000, -0.4000]])
+    """
+    check_tensor("unit_step", "image", image)
+    check_tensor("unit_step", "noise", noise)
+    check_tensor("unit_step", "gradient", gradient)
+    if not isinstance(radius, Tensor):
+        radius = torch.full((len(image),), float(radius), dtype=torch.float64, device=image.device)
+    detached = image.detach(), noise.detach(), gradient.detach()
+    word = noise_norm("unit_step", norm)
+    out: Tensor = torch.ops.medadv.unit_step(*detached, length, *bounds, radius.detach(), word)
+    return out
+
+
 def _added_backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
     return grad, grad, None, None, None
 
@@ -140,5 +190,19 @@ def _(image: Tensor, noise: Tensor, gradient: Tensor, length: float, low: float,
     return contiguous_like(image)
 
 
-for _op in ("add_noise", "project_noise", "sign_step"):
+@register_fake("medadv::unit_step")
+def _(
+    image: Tensor,
+    noise: Tensor,
+    gradient: Tensor,
+    length: float,
+    low: float,
+    high: float,
+    radius: Tensor,
+    norm: int,
+) -> Tensor:
+    return contiguous_like(image)
+
+
+for _op in ("add_noise", "project_noise", "sign_step", "unit_step"):
     register_batching(_op)

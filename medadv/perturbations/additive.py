@@ -14,7 +14,7 @@ from medadv import _arguments, ops
 from medadv._words import RowNorm
 from medadv.perturbations.l1_ball import project_onto_l1
 from medadv.perturbations.motion import share_of
-from medadv.perturbations.perturbation import Bounds, Draw, Parameters, SignStep
+from medadv.perturbations.perturbation import Bounds, Draw, Parameters, Step
 from medadv.perturbations.rounding import float32_at_most
 
 NORMS = ("linf", "l2", "l1")
@@ -58,11 +58,6 @@ class Additive:
     def image_gradient(self) -> str | None:
         """The noise, but for "l1", where `apply` holds back what leads beyond the bounds, and for another `apply`."""
         return "noise" if self.norm != "l1" and type(self).apply is Additive.apply else None
-
-    @property
-    def sign_step(self) -> SignStep | None:
-        """In one pass for "linf"."""
-        return self._sign_step if self.norm == "linf" else None
 
     def identity(self, images: Tensor) -> Parameters:
         """No noise.
@@ -160,6 +155,17 @@ class Additive:
         anywhere = (-math.inf, math.inf)
         return ops.project_noise(torch.zeros_like(noise), noise, anywhere, self._radius(bounds), self._norm)
 
+    def step_of(self, rule: str) -> Step | None:
+        """A step and the projection after it in one: of "sign" in "linf", of "l2" in "l2".
+
+        Args:
+            rule: of the step.
+
+        Returns:
+            From images, parameters, gradients, lengths and bounds to the next parameters; None for other rules.
+        """
+        return {("linf", "sign"): self._sign_step, ("l2", "l2"): self._unit_step}.get((self.norm, rule))
+
     def penalty(self, images: Tensor, parameters: Parameters) -> Tensor:
         """Nothing: noise has a budget only.
 
@@ -225,6 +231,12 @@ class Additive:
     ) -> Parameters:
         noise, gradient = parameters["noise"], gradients["noise"]
         return {"noise": ops.sign_step(images, noise, gradient, lengths["noise"], bounds, self._radius(bounds))}
+
+    def _unit_step(
+        self, images: Tensor, parameters: Parameters, gradients: Parameters, lengths: dict[str, float], bounds: Bounds
+    ) -> Parameters:
+        noise, gradient = parameters["noise"], gradients["noise"]
+        return {"noise": ops.unit_step(images, noise, gradient, lengths["noise"], bounds, self._radius(bounds))}
 
     def _into_l1_ball(self, noise: Tensor, low: Tensor, high: Tensor, bounds: Bounds) -> Tensor:
         radius = self._radius(bounds)

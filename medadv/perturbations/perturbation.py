@@ -15,7 +15,7 @@ Self = TypeVar("Self", bound="Perturbation")
 Bounds = tuple[float, float]
 """Lowest and highest possible value of an image, in image units."""
 
-SignStep = Callable[[Tensor, Parameters, Parameters, dict[str, float], Bounds], Parameters]
+Step = Callable[[Tensor, Parameters, Parameters, dict[str, float], Bounds], Parameters]
 """From images, parameters, gradients, lengths of the step by name, and bounds to the next parameters."""
 
 
@@ -38,8 +38,8 @@ class Perturbation(Protocol):
     Images are [N, C, *S] float32 inside `bounds`, S of 2 or 3 axes. Where the only parameter has the gradient of the
     changed image itself and no penalty, and the identity gives the image to the last bit, its name may be given as
     `image_gradient` (see `image_gradient_of`). Where the distance is that of the change itself, it may be told by
-    ``length(images, changed, bounds)`` (see `distance_of`). A step of signs and the projection after it may be offered
-    in one as `sign_step` (see `sign_step_of`).
+    ``length(images, changed, bounds)`` (see `distance_of`). A step and the projection after it may be offered in one as
+    ``step_of(rule)`` (see `fused_step_of`).
     """
 
     def identity(self, images: Tensor) -> Parameters:
@@ -85,10 +85,10 @@ def image_gradient_of(perturbation: Perturbation) -> str | None:
     return name
 
 
-def sign_step_of(perturbation: Perturbation) -> SignStep | None:
-    """A step of the signs of gradients that ends inside the budget, where it is offered in one."""
-    step: SignStep | None = getattr(perturbation, "sign_step", None)
-    return step
+def fused_step_of(perturbation: Perturbation, rule: str) -> Step | None:
+    """A step of a search's rule ("sign", "l2", ...) that ends inside the budget, where it is offered in one."""
+    offered: Callable[[str], Step | None] | None = getattr(perturbation, "step_of", None)
+    return None if offered is None else offered(rule)
 
 
 def distance_of(

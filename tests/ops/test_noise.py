@@ -16,7 +16,7 @@ from support.operators import (
 )
 from torch.library import opcheck
 
-from medadv.ops import add_noise, project_noise, row_lengths, sign_step
+from medadv.ops import add_noise, project_noise, row_lengths, sign_step, unit_rows, unit_step
 
 WIDE = (-math.inf, math.inf)
 DTYPES = [torch.float32, torch.float64]
@@ -130,6 +130,64 @@ def test_a_step_stays_in_the_ball_and_never_leads_downhill(start, noise, slope, 
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("length", [0.5, -0.5, 0.0, 1e9])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_step_of_one_length_is_made_then_projected(device, dtype, shape, length, norm):
+    image, noise = sample(shape, dtype=dtype, device=device)
+    _, gradient = sample(shape, dtype=dtype, device=device, seed=1)
+    stepped = noise.double() + length * unit_rows(gradient.double())
+    # Of every row its own radius: all of it, a half, nothing, ...
+    reach = row_lengths(stepped.clamp(0.0 - image.double(), 1.0 - image.double()), norm)
+    radius = reach * torch.tensor([1.25, 0.5, 0.0, 0.25, 0.75], device=device, dtype=torch.float64)[: len(image)]
+    found = unit_step(image, noise, gradient, length, (0.0, 1.0), radius, norm)
+    assert (row_lengths(found, norm) <= radius).all()
+    rows = [
+        project_noise(image[i : i + 1].double(), stepped[i : i + 1], (0.0, 1.0), float(radius[i]), norm)
+        for i in range(len(image))
+    ]
+    tolerance = {"rtol": 1e-6, "atol": 1e-7} if dtype == torch.float32 else {"rtol": 1e-12, "atol": 1e-14}
+    torch.testing.assert_close(found.double(), torch.cat(rows), **tolerance)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_one_radius_is_that_of_every_row(device, norm):
+    image, noise = sample((3, 2, 5, 7), device=device)
+    each = torch.full((3,), 0.123, dtype=torch.float64, device=device)
+    step = (image, noise, noise, 0.5, (0.0, 1.0))
+    assert torch.equal(unit_step(*step, 0.123, norm), unit_step(*step, each, norm))
+
+
+def test_a_row_without_a_gradient_is_projected_alone(device):
+    image, noise = sample((2, 1, 4, 5), device=device)
+    gradient = torch.zeros_like(image)
+    gradient[1] = 1.0
+    found = unit_step(image, noise, gradient, 0.5, (0.0, 1.0), 0.5)
+    assert torch.equal(found[:1], project_noise(image[:1], noise[:1], (0.0, 1.0), 0.5, "l2"))
+    assert not torch.equal(found[1:], project_noise(image[1:], noise[1:], (0.0, 1.0), 0.5, "l2"))
+
+
+@given(st.floats(0, 2.0**10), st.sampled_from(["linf", "l2"]), numbers, numbers)
+def test_a_step_of_one_length_keeps_any_radius(radius, norm, start, slope):
+    image, noise, gradient = one(0.0, start, slope)
+    radii = torch.tensor([radius], dtype=torch.float64)
+    stepped = unit_step(image, noise, gradient, 3.0, WIDE, radii, norm)
+    assert abs(Fraction(stepped.item())) <= Fraction(radius)
+    # It is not held back either, but by what the radius cannot be told to float32.
+    reached = min(abs(start + math.copysign(3.0, slope) * (slope != 0)), radius)
+    assert abs(stepped.item()) >= reached * (1 - 1e-6) - 1e-37
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_radius_below_zero_is_zero(device, norm):
+    image, noise = sample((2, 1, 4, 4), device=device)
+    radius = torch.tensor([-1.0, 0.5], dtype=torch.float64, device=device)
+    found = unit_step(image, noise, noise, 0.5, (0.0, 1.0), radius, norm)
+    assert not found[0].any()
+    assert found[1].any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_no_row_is_longer_than_the_radius(device, dtype):
     """Not by one bit of float64, whichever way the entries and the length are rounded."""
     noise = sample((20_000, 3), dtype=dtype, device=device)[1]
@@ -155,6 +213,7 @@ def test_what_is_no_number_stays(device):
     assert add_noise(image, noise, (0.0, 1.0)).isnan().sum() == 1
     assert project_noise(image, noise, (0.0, 1.0), 0.1).isnan().sum() == 1
     assert sign_step(image, noise, image, 0.1, (0.0, 1.0), 0.1).isnan().sum() == 1
+    assert unit_step(image, noise, image, 0.1, (0.0, 1.0), 0.1, "linf").isnan().sum() == 1
 
 
 def test_gradient_is_that_of_a_sum():
@@ -166,6 +225,7 @@ def test_gradient_is_that_of_a_sum():
     assert all(torch.equal(grad, torch.full_like(out, 3.0)) for grad in grads)
     assert not project_noise(image, noise, (0.0, 1.0), 0.1).requires_grad
     assert not sign_step(image, noise, noise, 0.1, (0.0, 1.0), 0.1).requires_grad
+    assert not unit_step(image, noise, noise, 0.1, (0.0, 1.0), 0.1).requires_grad
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -175,6 +235,8 @@ def test_registration(device, dtype):
     opcheck(torch.ops.medadv.add_noise, (image, noise, noise, 0.0, 1.0))
     opcheck(torch.ops.medadv.project_noise, (image, noise, 0.0, 1.0, 0.1, 2))
     opcheck(torch.ops.medadv.sign_step, (image, noise, noise, 0.1, 0.0, 1.0, 0.1))
+    radius = torch.ones(2, dtype=torch.float64, device=device)
+    opcheck(torch.ops.medadv.unit_step, (image, noise, noise, 0.1, 0.0, 1.0, radius, 2))
 
 
 @pytest.mark.parametrize(
@@ -185,8 +247,10 @@ def test_registration(device, dtype):
         lambda x, d: project_noise(x, d, (-1.0, 1.0), 0.1),
         lambda x, d: project_noise(x, d, (-1.0, 1.0), 0.1, "l2"),
         lambda x, d: sign_step(x, d, d - x, 0.1, (-1.0, 1.0), 0.2),
+        lambda x, d: unit_step(x, d, d - x, 0.1, (-1.0, 1.0), x.flatten(1).double().abs().amax(1), "linf"),
+        lambda x, d: unit_step(x, d, d - x, 0.1, (-1.0, 1.0), x.flatten(1).double().abs().amax(1), "l2"),
     ],
-    ids=["add", "add towards", "project linf", "project l2", "step"],
+    ids=["add", "add towards", "project linf", "project l2", "sign step", "unit step linf", "unit step l2"],
 )
 def test_layouts_and_batching(device, function):
     tensors = sample((3, 2, 5, 4), device=device)
@@ -203,6 +267,9 @@ def test_compiles(device):
     torch._dynamo.reset()
     compiled = torch.compile(lambda x, d: sign_step(x, d, d, 0.1, (0.0, 1.0), 0.2), fullgraph=True)
     assert torch.equal(compiled(image, noise), sign_step(image, noise, noise, 0.1, (0.0, 1.0), 0.2))
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda x, d: unit_step(x, d, d, 0.1, (0.0, 1.0), 0.2), fullgraph=True)
+    assert torch.equal(compiled(image, noise), unit_step(image, noise, noise, 0.1, (0.0, 1.0), 0.2))
 
 
 def test_same_bits_for_any_number_of_threads():
@@ -211,6 +278,7 @@ def test_same_bits_for_any_number_of_threads():
         lambda: add_noise(image, noise, (0.0, 1.0)),
         lambda: project_noise(image, noise, (0.0, 1.0), 3.0, "l2"),
         lambda: sign_step(image, noise, noise, 0.1, (0.0, 1.0), 0.2),
+        lambda: unit_step(image, noise, noise, 0.1, (0.0, 1.0), 0.2),
     ):
         one_thread, two_threads = bits_for_threads(run)
         assert torch.equal(one_thread, two_threads)
@@ -221,6 +289,7 @@ def test_no_images():
     assert add_noise(image, image, (0.0, 1.0)).shape == image.shape
     assert project_noise(image, image, (0.0, 1.0), 1.0, "l2").shape == image.shape
     assert sign_step(image, image, image, 0.1, (0.0, 1.0), 1.0).shape == image.shape
+    assert unit_step(image, image, image, 0.1, (0.0, 1.0), 1.0).shape == image.shape
 
 
 IMAGE = torch.zeros(2, 1, 3, 3)
@@ -241,6 +310,21 @@ IMAGE = torch.zeros(2, 1, 3, 3)
         (lambda: sign_step(IMAGE, IMAGE, IMAGE, math.nan, (0.0, 1.0), 1.0), "length must be finite, got nan"),
         (lambda: sign_step(IMAGE, IMAGE, IMAGE, 1.0, (0.0, 1.0), -1.0), "sign_step: radius must not be negative"),
         (lambda: sign_step(IMAGE, IMAGE, IMAGE, 1.0, (1.0, 0.0), 1.0), "low must not be above high"),
+        (lambda: unit_step(IMAGE, IMAGE, IMAGE[:1], 1.0, (0.0, 1.0), 1.0), "gradient must have the shape of image"),
+        (
+            lambda: unit_step(IMAGE, IMAGE, IMAGE, math.inf, (0.0, 1.0), 1.0),
+            "unit_step: length must be finite, got inf",
+        ),
+        (
+            lambda: unit_step(IMAGE, IMAGE, IMAGE, 1.0, (0.0, 1.0), torch.ones(2)),
+            r"radius must be \[2\] float64, one number per row, got \[2\] Float",
+        ),
+        (
+            lambda: unit_step(IMAGE, IMAGE, IMAGE, 1.0, (0.0, 1.0), torch.ones(1).double()),
+            r"radius must be \[2\] float64, one number per row, got \[1\] Double",
+        ),
+        (lambda: unit_step(IMAGE, IMAGE, IMAGE, 1.0, (0.0, 1.0), 1.0, "l1"), "norm must be 'linf' or 'l2', got 'l1'"),
+        (lambda: unit_step(IMAGE, IMAGE, IMAGE, 1.0, (1.0, 0.0), 1.0), "low must not be above high"),
     ],
 )
 def test_refuses(call, message):

@@ -65,7 +65,7 @@ class Ascent:
         return moved
 
     def followed(self, gradients: Parameters) -> Parameters:
-        """What the next step of signs follows, in place of `move`: the gradients, or their running sums."""
+        """What a step that is made elsewhere follows, in place of `move`: the gradients, or their running sums."""
         if self.momentum == 0:
             return gradients
         return {name: self._accumulate(name, gradient) for name, gradient in gradients.items()}

@@ -26,7 +26,7 @@ from medadv.models.features import Features
 from medadv.models.victim import Victim
 from medadv.objectives.objective import Objective, Situation, layers_of, value_at
 from medadv.perturbations import Parameters, Perturbation
-from medadv.perturbations.perturbation import Bounds, image_gradient_of, sign_step_of
+from medadv.perturbations.perturbation import Bounds, fused_step_of, image_gradient_of
 
 if TYPE_CHECKING:
     from medadv.attacks.search.search import Search
@@ -301,7 +301,7 @@ class _Steps:
         self._nesterov = search.gradient.nesterov
         self._estimate = Estimate(search.gradient, radii, bounds)
         self._ascent = _ascent(search, lengths)
-        self._sign_step = sign_step_of(perturbation) if search.rule == "sign" else None
+        self._fused_step = fused_step_of(perturbation, search.rule)
 
     def move(
         self, images: Tensor, parameters: Parameters, own: Parameters | None, value: Tensor, slope: Slope, draw: Draw
@@ -312,9 +312,9 @@ class _Steps:
             return self._ascent.move(parameters, gradients, value, project)
         where = self._ascent.ahead(parameters) if self._nesterov else parameters
         gradients = self._estimate(where, own, images, slope, draw)
-        if self._sign_step is not None:
+        if self._fused_step is not None:
             followed = self._ascent.followed(gradients)
-            return self._sign_step(images, parameters, followed, self._ascent.lengths, self._bounds)
+            return self._fused_step(images, parameters, followed, self._ascent.lengths, self._bounds)
         return project(self._ascent.move(parameters, gradients))
 
     def keep(self, rows: Tensor) -> None:

@@ -386,23 +386,32 @@ def test_wrong_arguments(arguments, error, words):
         Search(**arguments)
 
 
-class WithoutSignStep(Additive):
+class WithoutSteps(Additive):
     """The same noise, whose steps are made and projected one after the other."""
 
-    @property
-    def sign_step(self):
+    def step_of(self, rule):
         return None
 
 
 @pytest.mark.parametrize("momentum", [0.0, 1.0])
 @pytest.mark.parametrize("random_start", [False, True])
-def test_a_step_in_one_pass_is_a_step_and_a_projection(lab, momentum, random_start):
+@pytest.mark.parametrize(("norm", "rule", "eps"), [("linf", "sign", 0.05), ("l2", "l2", 0.4)])
+def test_a_step_in_one_pass_is_a_step_and_a_projection(lab, momentum, random_start, norm, rule, eps):
     victim = lab.curved_victim()
     x = lab.images_in(UNIT, (16, 1, 8, 8))
     y = lab.answers(victim, x)
-    search = Search(6, rule="sign", momentum=momentum, random_start=random_start, stop_early=False)
-    fused = run(search, Additive(0.05), victim, x, y)
-    apart = run(search, WithoutSignStep(0.05), victim, x, y)
-    assert torch.equal(fused.images, apart.images)
+    search = Search(6, rule=rule, momentum=momentum, random_start=random_start, stop_early=False)
+    fused = run(search, Additive(eps, norm), victim, x, y)
+    apart = run(search, WithoutSteps(eps, norm), victim, x, y)
+    if norm == "linf":
+        assert torch.equal(fused.images, apart.images)
+    else:  # its sums are rounded once
+        torch.testing.assert_close(fused.images, apart.images, rtol=0, atol=2e-5)
     assert torch.equal(fused.step, apart.step)
     assert float(fused.distance.min()) > 0
+    assert float(fused.distance.max()) <= eps
+
+
+@pytest.mark.parametrize(("norm", "rule"), [("linf", "l2"), ("l2", "sign"), ("l1", "l1"), ("linf", "adam")])
+def test_other_steps_are_not_made_in_one_pass(norm, rule):
+    assert Additive(0.1, norm).step_of(rule) is None
