@@ -14,6 +14,7 @@ from medadv.cli.attack_choice import parse_attacks
 from medadv.cli.budgets import parse_budgets
 from medadv.cli.errors import InputError, StoppedError, sentence
 from medadv.cli.interrupt import stop_between_batches
+from medadv.cli.memory import keep_memory
 from medadv.cli.progress import ProgressDisplay
 from medadv.cli.threads import share_the_cores
 
@@ -51,6 +52,7 @@ def demo(out: Path | None, as_json: bool) -> None:
     from medadv.cli.summary import finish
 
     share_the_cores()
+    keep_memory()
     with stop_between_batches() as check_stop, ProgressDisplay() as display:
 
         def tell(doing: str, share: float) -> None:

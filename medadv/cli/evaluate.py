@@ -15,6 +15,7 @@ from medadv.cli.attack_choice import AttackChoice, parse_attacks
 from medadv.cli.budgets import parse_budgets
 from medadv.cli.errors import DamagedError, InputError, StoppedError, sentence
 from medadv.cli.interrupt import stop_between_batches
+from medadv.cli.memory import keep_memory
 from medadv.cli.progress import ProgressDisplay
 from medadv.cli.sizes import CommandWithSizes, Sizes
 from medadv.cli.threads import share_the_cores
@@ -144,6 +145,7 @@ def evaluate(
     from medadv.cli.summary import finish
 
     share_the_cores()
+    keep_memory()
     # What a model prints is for people: stdout belongs to the results.
     with redirect_stdout(sys.stderr):
         store = _run(options)
