@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import attack_peers, attack_times, bench_attacks, parity, parity_summary, query_curves
+from benchmarks import attack_peers, attack_run, attack_times, bench_attacks, parity, parity_summary, query_curves
 from benchmarks.attack_cases import Case, ours
 from benchmarks.attack_networks import Trained
 from benchmarks.attack_run import attacked
@@ -55,6 +55,13 @@ def test_passes_and_distances_are_measured_by_us():
     wrong = found.network(found.images + 0.1).argmax(1) != found.targets
     assert torch.equal(row["distances"].isfinite(), wrong)
     assert row["distances"][wrong].numpy() == pytest.approx(0.8, abs=1e-5)
+
+
+def test_the_verdict_is_timed_apart_from_the_attack(monkeypatch):
+    found, clock = trained(), iter([1.0, 4.0, 9.0])
+    monkeypatch.setattr(attack_run.time, "process_time", lambda: next(clock))
+    row = attacked(lambda network, images, targets: images, "l2", found.network, found.images, found.targets)
+    assert (row["seconds"], row["seconds_of_verdict"]) == (3.0, 5.0)
 
 
 def test_libraries_that_are_not_there_are_left_out(monkeypatch):
