@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 OURS = "medadv"
 NEAR = 1.5  # times that of the fastest library
-COLD = 1.0  # seconds within which a first call says little
+BRIEF = 2.0  # seconds; of a call as short as this the first says little, and all are soon done
 
 
 class Turns:
     """Rounds in which each contender has a turn.
 
     Ours and the libraries near the fastest one have a turn in every round, the others in the first, which tells who is
-    near; so is who took less than a second, some of which may have gone into being the first call.
+    near. A brief turn counts as near.
 
     Args:
         contenders: what a turn of each is, by name, ours among them; it returns a dict with "seconds".
@@ -36,7 +36,7 @@ class Turns:
         """Ours, and the libraries near the fastest one."""
         first = {name: turns[0]["seconds"] for name, turns in self.found.items()}
         fastest = min((seconds for name, seconds in first.items() if name != OURS), default=0.0)
-        return [name for name, seconds in first.items() if name == OURS or seconds <= max(NEAR * fastest, COLD)]
+        return [name for name, seconds in first.items() if name == OURS or seconds <= max(NEAR * fastest, BRIEF)]
 
 
 def order(names: list[str], number: int) -> list[str]:
