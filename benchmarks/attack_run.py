@@ -38,6 +38,7 @@ def attacked(attack: Attack, norm: str, network: nn.Module, images: Tensor, targ
     seconds = time.process_time() - start
     with torch.no_grad():
         wrong = network(changed).argmax(1) != targets
+    seconds_of_verdict = time.process_time() - start - seconds
     inside = bool(((changed >= 0) & (changed <= 1)).all())
     change = (changed.double() - images.double()).flatten(1)
     distances = torch.where(wrong, torch.linalg.vector_norm(change, ORDERS[norm], dim=1), torch.inf)
@@ -47,5 +48,6 @@ def attacked(attack: Attack, norm: str, network: nn.Module, images: Tensor, targ
         "forwards": counting.shown / len(images),
         "backwards": counting.differentiated / len(images),
         "seconds": seconds,
+        "seconds_of_verdict": seconds_of_verdict,
         "distances": distances,
     }

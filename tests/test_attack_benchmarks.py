@@ -3,16 +3,18 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from benchmarks import attack_peers, compare_attacks, parity, parity_summary, query_curves
+from benchmarks import attack_peers, attack_run, attack_times, bench_attacks, parity, parity_summary, query_curves
 from benchmarks.attack_cases import Case, ours
 from benchmarks.attack_networks import Trained
 from benchmarks.attack_run import attacked
+from benchmarks.attack_turns import Turns, order
 
 
 def trained(classes=3):
@@ -53,6 +55,13 @@ def test_passes_and_distances_are_measured_by_us():
     wrong = found.network(found.images + 0.1).argmax(1) != found.targets
     assert torch.equal(row["distances"].isfinite(), wrong)
     assert row["distances"][wrong].numpy() == pytest.approx(0.8, abs=1e-5)
+
+
+def test_the_verdict_is_timed_apart_from_the_attack(monkeypatch):
+    found, clock = trained(), iter([1.0, 4.0, 9.0])
+    monkeypatch.setattr(attack_run.time, "process_time", lambda: next(clock))
+    row = attacked(lambda network, images, targets: images, "l2", found.network, found.images, found.targets)
+    assert (row["seconds"], row["seconds_of_verdict"]) == (3.0, 5.0)
 
 
 def test_libraries_that_are_not_there_are_left_out(monkeypatch):
@@ -171,16 +180,113 @@ def test_the_table_of_queries_has_a_column_per_contender():
     assert [row["found"] for row in rows] == pytest.approx([1, 2 / 3])
 
 
-def test_the_table_of_times_has_ratios_of_the_quickest_runs():
-    shared = {"operation": "pgd linf, 20", "mode": "attack", "size": "digits", "device": "cpu", "threads": 1}
-    passes = {"forwards": 20.0, "backwards": 20.0, "success": 0.5, "seconds_alone": 0.15}
-    runs = [
-        [{**shared, **passes, "contender": name, "seconds": seconds} for name, seconds in times.items()]
-        for times in ({"medadv": 0.2, "ART": 0.3}, {"medadv": 0.1, "ART": 0.4})
+def played(first, rounds):
+    """Who had a turn, round by round; first are the seconds of the first turns, later ones take a tenth."""
+    said = []
+
+    def turn(name):
+        said.append(name)
+        return {"seconds": first[name] / (1 if said.count(name) == 1 else 10)}
+
+    turns = Turns({name: partial(turn, name) for name in first})
+    by_round = []
+    for _ in range(rounds):
+        before = len(said)
+        turns.play()
+        by_round.append(" ".join(said[before:]))
+    return turns, by_round
+
+
+def test_everyone_has_a_turn_in_every_round_and_comes_after_others_each_time():
+    turns, rounds = played({"medadv": 10.0, "a": 12.0, "b": 17.0}, 6)
+    assert {name: len(found) for name, found in turns.found.items()} == {"medadv": 6, "a": 6, "b": 6}
+    assert rounds == ["medadv a b", "b a medadv", "a b medadv", "medadv b a", "b medadv a", "a medadv b"]
+    names = ["a", "b", "c", "d", "e"]
+    orders = [order(names, number) for number in range(10)]
+    assert all(sorted(each) == names for each in orders)
+    assert all(sum(each[place] == name for each in orders) == 2 for name in names for place in range(5))
+    assert all(len({each[each.index(name) - 1] for each in orders if each[0] != name}) > 1 for name in names)
+
+
+def test_ours_and_who_is_near_the_fastest_library_have_every_round():
+    turns, rounds = played({"medadv": 30.0, "a": 2.0, "b": 3.0, "c": 3.1, "d": 12.0}, 3)
+    assert {name: len(found) for name, found in turns.found.items()} == {"medadv": 3, "a": 3, "b": 3, "c": 1, "d": 1}
+    assert rounds == ["medadv a b c d", "b a medadv", "a b medadv"]
+    # A first call of two seconds says little; without libraries there is nobody to be near to.
+    assert played({"medadv": 0.01, "a": 0.02, "b": 1.99, "c": 2.01}, 2)[0].near() == ["medadv", "a", "b"]
+    assert played({"medadv": 9.0}, 2)[1] == ["medadv", "medadv"]
+
+
+def test_a_turn_ends_with_the_verdict_for_everyone():
+    turns = [
+        {"seconds": seconds, "seconds_of_verdict": 0.5, "success": 0.25, "inside_bounds": True, "forwards": 3.0}
+        | {"backwards": 2.0}
+        for seconds in (4.0, 2.0, 8.0)
     ]
-    rows = compare_attacks.quickest(runs)
-    assert [row["seconds"] for row in rows] == [0.1, 0.3]
-    *_, summary = compare_attacks.summary([*rows, {**rows[1], "contender": "slower", "seconds": 0.5}]).splitlines()
-    assert summary == "| digits | pgd linf, 20 | 100 | ART | 3.00x | 1.50x |"
-    *_, theirs = compare_attacks.table(rows).splitlines()
-    assert theirs == "| digits | pgd linf, 20 | ART | 300 | 3.00x | 1.50x | 20.0 | 20.0 | 0.50 |"
+    theirs, told = bench_attacks.times("ART", turns), bench_attacks.times("foolbox", turns)
+    assert (theirs["seconds"], theirs["seconds_alone"], theirs["median"], theirs["rounds"]) == (2.5, 2.0, 4.5, 3)
+    assert (told["seconds"], told["seconds_alone"], told["median"]) == (2.0, 2.0, 4.0)
+    assert bench_attacks.times("medadv", turns)["seconds"] == 2.0
+    assert theirs["seconds_by_round"] == [4.5, 2.5, 8.5]
+    assert (theirs["forwards"], theirs["backwards"], theirs["success"]) == (3.0, 2.0, 0.25)
+
+
+class Clock:
+    """A benchmark that plays its rounds and measures nothing."""
+
+    def __init__(self):
+        self.extra_info = {}
+
+    def pedantic(self, play, rounds):
+        for _ in range(rounds):
+            play()
+
+
+def test_a_case_has_a_row_per_contender(monkeypatch):
+    found = trained()
+    monkeypatch.setattr(bench_attacks, "network", lambda name: found)
+    given_back = {"idle": lambda network, images, targets: images}
+    monkeypatch.setattr(attack_peers, "attacks", lambda case: given_back)
+    benchmark = Clock()
+    bench_attacks.test_attack(benchmark, "digits 64", "fgsm", "linf", 1)
+    ours, idle = benchmark.extra_info["rows"]
+    assert (ours["operation"], ours["size"], ours["contender"]) == ("fgsm linf, 1", "digits 64", "medadv")
+    assert ours["rounds"] == idle["rounds"] == bench_attacks.ROUNDS["digits 64"]
+    assert (idle["contender"], idle["success"], idle["forwards"]) == ("idle", 0.0, 0.0)
+    assert ours["success"] > 0
+    assert idle["seconds"] > idle["seconds_alone"]  # shown to the network once more
+    assert ours["seconds"] == ours["seconds_alone"]
+
+
+def times_of(contender, by_round, *, size="digits", verdict=0.0):
+    shared = {"operation": "pgd linf, 20", "mode": "attack", "size": size, "device": "cpu", "threads": 1}
+    row = {**shared, "contender": contender, "forwards": 20.0, "backwards": 20.0, "success": 0.5}
+    row |= {"seconds": min(by_round), "seconds_alone": min(by_round) - verdict, "median": sorted(by_round)[1]}
+    return row | {"rounds": len(by_round), "seconds_by_round": by_round}
+
+
+def test_the_table_of_times_has_ratios_of_the_least_and_round_by_round():
+    rows = [
+        times_of("medadv", [0.1, 0.2, 0.4]),
+        times_of("ART", [0.3, 0.5, 0.4], verdict=0.15),  # 3, 2.5 and 1 times ours in the same round
+        {**times_of("slower", [0.5, 0.0]), "seconds": 0.5, "rounds": 1, "seconds_by_round": [0.5]},
+    ]
+    *_, summary = attack_times.summary(rows).splitlines()
+    assert summary == "| digits | pgd linf, 20 | 100 | ART | 3.00x | 2.50x | 1.50x | 3 |"
+    *_, theirs, slower = attack_times.table(rows).splitlines()
+    assert theirs == "| digits | pgd linf, 20 | ART | 300 | 400 | 3.00x | 2.50x | 1.50x | 3 | 20.0 | 20.0 | 0.50 |"
+    assert "| 5.00x | 5.00x |" in slower
+    assert attack_times.summary(rows[:1]).count("\n") == 1  # no library, no line
+
+
+def test_a_table_takes_the_place_of_the_one_before():
+    text = f"Words.\n\n{attack_times.HEAD} old |\n| --- |\n| old |\n\nMore\n\n| another |\n"
+    assert attack_times.with_table(text, "| new |") == "Words.\n\n| new |\n\nMore\n\n| another |\n"
+
+
+def test_the_committed_pages_of_times_are_of_the_committed_results():
+    """After a measurement: python -m benchmarks.attack_times."""
+    page = attack_times.PAGE.read_text()
+    assert page == attack_times.with_table(page, attack_times.summary(attack_times.all_rows()))
+    for path, rows in attack_times.committed().items():
+        assert path.with_suffix(".md").read_text() == attack_times.tables(rows)

@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -151,7 +152,9 @@ def test_empty(device):
         ((sample((4, 4)), (5, 5, 5)), "one entry per axis of the lattice \\(2\\)"),
         ((sample((4, 4)), (5, 5), (1.0, 1.0, 1.0)), "one entry per axis"),
         ((sample((4, 4)), (5, 1)), "size must be at least 2"),
-        ((sample((4, 4)), (5, 5), 0.0), "voxel_size must be positive"),
+        ((sample((4, 4)), (5, 5), 0.0), "voxel_size must be positive and finite"),
+        ((sample((4, 4)), (5, 5), math.inf), "voxel_size must be positive and finite"),
+        ((sample((4, 4)), (5, 5), (1.0, math.nan)), "voxel_size must be positive and finite"),
         ((sample((4, 4))[..., :3], (5, 5)), "at least 4 control points"),
         ((sample((4, 4)).int(), (5, 5)), "float16, bfloat16, float32 or float64"),
     ],

@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -104,5 +105,7 @@ def test_bad_arguments_get_one_sentence():
         membrane_energy(sample((4, 4))[..., :3], (5, 5))
     with pytest.raises(ValueError, match="^membrane_energy: size must be at least 2"):
         membrane_energy(sample((4, 4)), (5, 1))
+    with pytest.raises(ValueError, match="^membrane_energy: voxel_size must be positive and finite, got inf$"):
+        membrane_energy(sample((4, 4)), (5, 5), math.inf)
     with pytest.raises(TypeError, match="lattice must be a torch.Tensor"):
         membrane_energy([[0.0]], (5, 5))
