@@ -32,6 +32,10 @@ class Turns:
         for name in order(self.near() if number else list(self.contenders), number):
             self.found[name].append(self.contenders[name]())
 
+    def seconds(self) -> float:
+        """How long a round takes after the first."""
+        return sum(self.found[name][0]["seconds"] for name in self.near())
+
     def near(self) -> list[str]:
         """Ours, and the libraries near the fastest one."""
         first = {name: turns[0]["seconds"] for name, turns in self.found.items()}

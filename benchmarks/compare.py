@@ -40,8 +40,8 @@ def main() -> None:
         save(arguments.name, rows, facts)
 
 
-def run(files: list[str], size: str, threads: int) -> list[dict]:
-    """One row per benchmark, as benchmarks/conftest.py notes it, with seconds per call."""
+def run(files: list[str], size: str, threads: int, **variables: str) -> list[dict]:
+    """One row per benchmark, as benchmarks/conftest.py notes it, with seconds per call; variables of the environment."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "benchmark.json"
         command = [sys.executable, "-m", "pytest", "-q", *files, "--benchmark-enable", "--benchmark-disable-gc"]
@@ -49,7 +49,7 @@ def run(files: list[str], size: str, threads: int) -> list[dict]:
         command += ["-k", size] if size else []
         command += ["--benchmark-timer=time.process_time"] if threads == 1 else []
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
-        environment = {**os.environ, **dict.fromkeys(names, str(threads))}
+        environment = {**os.environ, **dict.fromkeys(names, str(threads)), **variables}
         subprocess.run(command, check=True, env=environment, cwd=ROOT.parent, stdout=sys.stderr)
         report = json.loads(output.read_text())["benchmarks"]
     rows = []

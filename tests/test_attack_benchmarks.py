@@ -212,6 +212,7 @@ def test_ours_and_who_is_near_the_fastest_library_have_every_round():
     turns, rounds = played({"medadv": 30.0, "a": 2.0, "b": 3.0, "c": 3.1, "d": 12.0}, 3)
     assert {name: len(found) for name, found in turns.found.items()} == {"medadv": 3, "a": 3, "b": 3, "c": 1, "d": 1}
     assert rounds == ["medadv a b c d", "b a medadv", "a b medadv"]
+    assert turns.seconds() == 35.0
     # A first call of two seconds says little; without libraries there is nobody to be near to.
     assert played({"medadv": 0.01, "a": 0.02, "b": 1.99, "c": 2.01}, 2)[0].near() == ["medadv", "a", "b"]
     assert played({"medadv": 9.0}, 2)[1] == ["medadv", "medadv"]

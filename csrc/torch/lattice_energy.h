@@ -1,6 +1,7 @@
 // The smoothness energies of a lattice over tensors, written once for every backend.
 #pragma once
 
+#include <cmath>
 #include <tuple>
 
 #include "core/lattice_energy.h"
@@ -17,7 +18,8 @@ std::tuple<Tensor, Tensor> lattice_energy(const char* op, LatticeEnergy kind, co
   check_floating(op, "lattice", lattice);
   check(int64_t(spacing.size()) == lattice.dim() - 2, op, ": spacing must have one length per axis, ",
         lattice.dim() - 2, ", got ", spacing.size());
-  for (const double length : spacing) check(length > 0, op, ": spacing must be positive, got ", text(spacing));
+  for (const double length : spacing)
+    check(length > 0 && std::isfinite(length), op, ": spacing must be positive and finite, got ", text(spacing));
   const Lattice g = lattice_over(op, lattice, std::vector<int64_t>(spacing.size(), 1));
   check_planes(op, g, lattice.size(0) * lattice.size(1));
   spacing.insert(spacing.begin(), 3 - spacing.size(), 1.0);

@@ -170,5 +170,7 @@ def test_what_is_no_tensor_is_a_type_error():
 
 
 def test_cells_have_a_length():
-    with pytest.raises(ValueError, match=r"^bending_energy: spacing must be positive, got \[1, 0\]$"):
+    with pytest.raises(ValueError, match=r"^bending_energy: spacing must be positive and finite, got \[1, 0\]$"):
         torch.ops.medadv.bending_energy(sample((4, 4)), [1.0, 0.0])
+    with pytest.raises(ValueError, match=r"^bending_energy: spacing must be positive and finite, got \[inf, 1\]$"):
+        torch.ops.medadv.bending_energy(sample((4, 4)), [float("inf"), 1.0])
