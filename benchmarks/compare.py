@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def run(files: list[str], size: str, threads: int, **variables: str) -> list[dict]:
-    """One row per benchmark, as benchmarks/conftest.py notes it, with seconds per call; variables of the environment."""
+    """One row per benchmark, as benchmarks/conftest.py notes it, with seconds per call; variables: environment."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "benchmark.json"
         command = [sys.executable, "-m", "pytest", "-q", *files, "--benchmark-enable", "--benchmark-disable-gc"]

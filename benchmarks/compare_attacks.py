@@ -6,7 +6,9 @@ Processor time of one thread of an attack and of the pass that tells which image
 that pass, where a library does not make it. Contenders take turns round by round (``benchmarks/attack_turns.py``): a
 ratio is of the least times, and "round by round" the median of the ratios of one round, which a drift of the machine
 touches least. With ``--keep-memory`` freed memory stays with the process, for all contenders, as it does in the program
-``medadv``; else glibc gives it back to Linux, and how often depends on what lies at the end of the heap. The tables go to stdout, the numbers to ``benchmarks/results/NAME.json``; from there ``python -m
+``medadv``; else glibc gives it back to Linux, and how often depends on what lies at the end of the heap.
+
+The tables go to stdout, the numbers to ``benchmarks/results/NAME.json``; from there ``python -m
 benchmarks.attack_times`` writes the pages. Libraries that are not installed are left out:
 ``benchmarks/requirements-attacks.txt``.
 """

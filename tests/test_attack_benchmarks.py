@@ -249,6 +249,7 @@ def test_a_case_has_a_row_per_contender(monkeypatch):
     given_back = {"idle": lambda network, images, targets: images}
     monkeypatch.setattr(attack_peers, "attacks", lambda case: given_back)
     benchmark = Clock()
+    monkeypatch.setattr(bench_attacks, "SECONDS", 0.0)
     bench_attacks.test_attack(benchmark, "digits 64", "fgsm", "linf", 1)
     ours, idle = benchmark.extra_info["rows"]
     assert (ours["operation"], ours["size"], ours["contender"]) == ("fgsm linf, 1", "digits 64", "medadv")
@@ -257,6 +258,11 @@ def test_a_case_has_a_row_per_contender(monkeypatch):
     assert ours["success"] > 0
     assert idle["seconds"] > idle["seconds_alone"]  # shown to the network once more
     assert ours["seconds"] == ours["seconds_alone"]
+    # A brief attack has more rounds.
+    monkeypatch.setattr(bench_attacks, "SECONDS", 1e9)
+    monkeypatch.setattr(bench_attacks, "MOST_ROUNDS", 5)
+    bench_attacks.test_attack(benchmark, "digits 64", "fgsm", "linf", 1)
+    assert [row["rounds"] for row in benchmark.extra_info["rows"]] == [5, 5]
 
 
 def times_of(contender, by_round, *, size="digits", verdict=0.0):
