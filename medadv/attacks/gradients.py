@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,24 @@ NO_GRADIENT = (
     "the model must give a gradient to its input, but its logits do not depend on the images in a way that autograd "
     "can follow (detach, no_grad, or a step such as argmax)."
 )
+
+
+def graphs() -> AbstractContextManager[object]:
+    """Where autograd records, whatever the caller's mode.
+
+    Returns:
+        To be entered with ``with``; it does nothing where that is so already.
+
+    >>> with torch.inference_mode(), graphs():
+    ...     print(torch.is_grad_enabled(), torch.is_inference_mode_enabled())
+    True False
+    """
+    if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
+        return nullcontext()
+    modes = ExitStack()
+    modes.enter_context(torch.inference_mode(False))
+    modes.enter_context(torch.enable_grad())
+    return modes
 
 
 def ordinary(values: Tensor) -> Tensor:

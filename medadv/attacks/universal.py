@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medadv import _arguments
 from medadv.attacks.base_attack import checked_ids
-from medadv.attacks.gradients import NO_GRADIENT, refuse_not_finite
+from medadv.attacks.gradients import NO_GRADIENT, graphs, refuse_not_finite
 from medadv.attacks.minimum_norm.schedule import cosine
 from medadv.attacks.outcome import outcome
 from medadv.attacks.randomness import Draw
@@ -113,7 +113,7 @@ class Universal:
         ids = checked_ids(ids, images)
         if len(ids.unique()) < len(ids):
             raise ValueError("ids must be each example's own, got one twice.")
-        with torch.inference_mode(False), torch.enable_grad():
+        with graphs():
             # In the order of their ids, so that sums do not depend on the order in which they came.
             order = ids.argsort()
             fit = _Fit(self, victim, images[order].detach(), targets[order], ids[order], logits[order])

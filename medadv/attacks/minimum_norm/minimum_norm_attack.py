@@ -6,11 +6,11 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from medadv import _arguments
 from medadv.attacks.base_attack import BaseAttack, checked_ids
+from medadv.attacks.gradients import graphs
 from medadv.attacks.minimum_norm.hunt import ANY_IMAGE, Hunt
 from medadv.attacks.result import Result
 from medadv.attacks.search.clean_pass import CleanPass, clean_pass
@@ -54,7 +54,7 @@ class MinimumNormAttack(BaseAttack):
 
     def _hunt(self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor, clean: CleanPass | Tensor) -> Result:
         logits = clean.logits if isinstance(clean, CleanPass) else clean
-        with torch.inference_mode(False), torch.enable_grad():
+        with graphs():
             hunt = Hunt(victim, images, targets, ids, clean, self._needed(logits.detach()), self.measure)
             if len(hunt.rows):
                 self._chase(hunt)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medadv.attacks.gradients import ordinary
+from medadv.attacks.gradients import graphs, ordinary
 from medadv.models.features import Features
 from medadv.models.victim import Victim
 from medadv.perturbations import Parameters, Perturbation
@@ -72,7 +72,7 @@ def clean_pass(
     victim.check_arguments(images, targets)
     if victim.batch_size is not None and len(images) > victim.batch_size:
         return None
-    with torch.inference_mode(False), torch.enable_grad():
+    with graphs():
         images = ordinary(images)
         identity = perturbation.identity(images)
         if name := image_gradient_of(perturbation):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.gradients import ordinary
+from medadv.attacks.gradients import graphs, ordinary
 from medadv.attacks.progress import told
 from medadv.attacks.record import Record
 from medadv.attacks.result import Result
@@ -155,7 +155,7 @@ def maximise(
     torch.Size([3])
     """
     _refuse_one_without_the_other(objective, victim)
-    with torch.inference_mode(False), torch.enable_grad():
+    with graphs():
         images, targets = ordinary(images), ordinary(targets)
         first, known = (clean, clean.logits) if isinstance(clean, CleanPass) else (None, clean)
         identity = perturbation.identity(images) if first is None else first.parameters
