@@ -97,7 +97,8 @@ class Hunt(Questions):
         norm: str,
     ) -> None:
         self.needed = needed
-        self._least = torch.where(needed == 0, -torch.inf, needed)
+        # Minus infinity, or None for all images: the answer alone decides.
+        self._least = torch.where(needed == 0, -torch.inf, needed) if bool(needed.any()) else None
         self.norm = norm
         perturbation = ANY_FLOW if norm == DISPLACEMENT else ANY_IMAGE
         self._first = clean if isinstance(clean, CleanPass) else None
@@ -289,4 +290,6 @@ class Hunt(Questions):
 
     def _outcome(self, examples: Examples, logits: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
         answers, fooled = super()._outcome(examples, logits, margin)
+        if self._least is None:
+            return answers, fooled
         return answers, fooled & (margin >= some(self._least, examples.rows))

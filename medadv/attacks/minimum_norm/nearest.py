@@ -39,6 +39,7 @@ class Nearest(Record):
     ) -> None:
         super().__init__(images, parameters, loss, predictions, wrong, forwards, passes)
         self.measure = measure
+        self._all_found = False
         self.distance = torch.full_like(loss, torch.inf, dtype=torch.float64)
 
     def keep(
@@ -58,4 +59,6 @@ class Nearest(Record):
         if bool(nearer.any()):
             self.distance.index_copy_(0, rows, torch.where(nearer, distance, before))
             self._keep(rows, nearer, images, parameters, loss, predictions)
-            self._note_first(rows, step, wrong & ~some(self.fooled, rows))
+            if not self._all_found:
+                self._note_first(rows, step, wrong & ~some(self.fooled, rows))
+                self._all_found = bool((self.fooled | self.already_wrong).all())
