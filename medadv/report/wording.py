@@ -62,6 +62,8 @@ class Wording:
         '4/255 of the intensity range'
         >>> wording_of("deformation", {}).budget_in_full(1.5)
         'a displacement of 1.5 voxels'
+        >>> wording_of("deformation", {}).budget_in_full(1.0)
+        'a displacement of 1 voxel'
         >>> wording_of("pgd", {"norm": "linf"}, scale=4095).budget_in_full(10 / 4095)
         '10 of the 4095 units of the intensity range'
         """
@@ -257,7 +259,7 @@ _ADVICE = {
     "C3": "The attack cannot see where to go, which is not robustness: make the margin its objective, and replace what "
     "rounds.",
     "C4": "The model searches while it answers: an attack must be differentiated through that search, or attack it.",
-    "C5": "Make the margin the objective, which suits all tasks; an objective with a goal does not measure robust accuracy.",
+    "C5": "Make the margin the objective, which suits all tasks; one with a goal does not measure robust accuracy.",
     "C6": "The attack is weaker than a search without gradients: raise the steps or the restarts, or make the "
     "margin its objective.",
     "C7": "The search does not work on this model: raise the steps, or change their size.",
