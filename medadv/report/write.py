@@ -174,7 +174,7 @@ def _origin(store: Store, results: Results) -> list[tuple[str, str]]:
         ("Measured", _period(receipts)),
         ("Computing time", _seconds(receipts)),
         (
-            "Passes of single images",
+            "Passes of single images, trust checks left out",
             f"{wording.count(results.forwards)} forward, {wording.count(results.backwards)} backward",
         ),
         ("SHA-256 of the plan", store.plan_sha256),
