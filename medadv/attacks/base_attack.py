@@ -56,17 +56,19 @@ class BaseAttack(ABC):
         Raises:
             TypeError, ValueError: what `Victim.check` and `check_victim` refuse; ids of another type or shape.
         """
+        require_victim(victim)
         return self.run(victim, images, targets, ids, victim.clean_logits(images, targets), clean_forwards=1)
 
     def check_victim(self, victim: Victim) -> None:
-        """Refuse a victim of a kind that the attack cannot see the whole of.
+        """Refuse what is no victim, or one of a kind that the attack cannot see the whole of.
 
         Args:
             victim: the model.
 
         Raises:
-            ValueError: one sentence that names what to take instead.
+            TypeError, ValueError: one sentence that names what to take instead.
         """
+        require_victim(victim)
         if victim.guarded and not self.sees_detectors:
             raise ValueError(
                 f"{self.name} looks at a classifier alone, got {victim!r}: a guarded victim is attacked with "
@@ -111,6 +113,24 @@ class BaseAttack(ABC):
         ]
         shown = ", ".join(f"{item.name}={getattr(self, item.name)!r}" for item in own + changed)
         return f"{type(self).__name__}({shown})"
+
+
+def require_victim(victim: object, name: str = "victim") -> None:
+    """Refuse what is no victim, such as the network itself.
+
+    Args:
+        victim: what was given.
+        name: of the argument.
+
+    Raises:
+        TypeError: it is none.
+
+    >>> require_victim(torch.nn.Identity())
+    Traceback (most recent call last):
+    TypeError: victim must be a medadv.models.Victim, such as Victim(network), got Identity.
+    """
+    if not isinstance(victim, Victim):
+        raise TypeError(f"{name} must be a medadv.models.Victim, such as Victim(network), got {type(victim).__name__}.")
 
 
 def checked_ids(ids: Tensor | None, images: Tensor) -> Tensor:

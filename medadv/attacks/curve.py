@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
+from medadv.attacks.base_attack import require_victim
 from medadv.attacks.budgeted_attack import BudgetedAttack
 from medadv.attacks.ensemble import Ensemble
 from medadv.attacks.falling_curve import falling_curve
@@ -67,6 +68,7 @@ def budget_curve(
     if any(after <= before for before, after in pairwise(sizes)):
         raise ValueError(f"budgets must rise, got {sizes}.")
     ids = torch.arange(len(images), device=images.device) if ids is None else ids
+    require_victim(victim)
     logits = victim.clean_logits(images, targets)
     if falling:
         return list(falling_curve(attacks, victim, images, targets, ids, logits))[::-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from medadv.attacks.base_attack import BaseAttack, checked_ids
+from medadv.attacks.base_attack import BaseAttack, checked_ids, require_victim
 from medadv.attacks.questions import Questions
 from medadv.attacks.result import Result
 from medadv.models.victim import Victim
@@ -46,6 +46,8 @@ def transfer(
     >>> bool(result.success.all()), int(result.backwards.sum())
     (True, 0)
     """
+    require_victim(surrogate, "surrogate")
+    require_victim(victim)
     logits = victim.clean_logits(images, targets)
     return transferred(attack, surrogate, victim, images, targets, checked_ids(ids, images), logits, clean_forwards=1)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments
-from medadv.attacks.base_attack import checked_ids
+from medadv.attacks.base_attack import checked_ids, require_victim
 from medadv.attacks.gradients import NO_GRADIENT, graphs, refuse_not_finite
 from medadv.attacks.minimum_norm.schedule import cosine
 from medadv.attacks.outcome import outcome
@@ -109,6 +109,7 @@ class Universal:
             TypeError, ValueError: what `Victim.check` refuses; ids of another type or shape, or one twice; a gradient
                 or objective that is not finite; a model that gives no gradient to its input.
         """
+        require_victim(victim)
         logits = victim.clean_logits(images, targets)
         ids = checked_ids(ids, images)
         if len(ids.unique()) < len(ids):

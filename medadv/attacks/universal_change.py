@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medadv.attacks.base_attack import checked_ids
+from medadv.attacks.base_attack import checked_ids, require_victim
 from medadv.attacks.questions import Questions
 from medadv.attacks.result import Result
 from medadv.models.victim import Victim
@@ -85,6 +85,7 @@ class UniversalChange:
         Raises:
             TypeError, ValueError: what `Victim.check` refuses; other bounds; images of another size.
         """
+        require_victim(victim)
         if victim.bounds != self.bounds:
             raise ValueError(f"victim must have the bounds of the fit, {self.bounds}, got {victim.bounds}.")
         logits = victim.clean_logits(images, targets)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from medadv.cli.catalogue import GRADIENT, Entry, known
+from medadv.cli.catalogue import GRADIENT, Entry, known, objectives
 from medadv.cli.errors import InputError, sentence
 
 if TYPE_CHECKING:
@@ -89,10 +89,8 @@ class AttackChoice:
     def _objective(self, name: Any) -> Any:
         from medadv.objectives import OBJECTIVES
 
-        # Some need what only Python can give, such as the class that is the goal.
-        offered = [word for word in OBJECTIVES if word != "targeted"]
-        if name not in offered:
-            raise InputError(f"--attack {self.label}: objective must be one of {', '.join(offered)}, got {name}")
+        if name not in objectives():
+            raise InputError(f"--attack {self.label}: objective must be one of {', '.join(objectives())}, got {name}")
         make: Any = OBJECTIVES[name]
         return make()
 

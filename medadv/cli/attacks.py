@@ -7,7 +7,7 @@ from typing import Any
 
 from medadv._optional import require
 from medadv.cli.budgets import default_budgets, unit_of
-from medadv.cli.catalogue import GRADIENT, Entry, catalogue
+from medadv.cli.catalogue import GRADIENT, Entry, catalogue, objectives
 from medadv.cli.errors import InputError
 
 click = require("click", extra="lab")
@@ -41,6 +41,8 @@ def _in_short(entry: Entry) -> str:
 def _in_full(entry: Entry) -> str:
     lines = [_in_short(entry), "", f"Options, as in --attack {entry.name}:NAME=VALUE,NAME=VALUE:"]
     lines += [f"  {name:<26}{default}" for name, default in entry.options.items()]
+    if "objective" in entry.options:
+        lines += ["", f"objective is one of: {', '.join(objectives())}"]
     classes = [entry.class_name, *(["Gradient"] if any(name.startswith(GRADIENT) for name in entry.options) else [])]
     lines += ["", f"What they mean: {', '.join(f'help(medadv.attacks.{name})' for name in classes)} in Python"]
     return "\n".join(lines)

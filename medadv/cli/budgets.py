@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from medadv.cli.attack_choice import AttackChoice
 from medadv.cli.catalogue import Entry
@@ -38,6 +39,7 @@ _UNITS = {
     "gamma": "largest gamma",
     "step": "largest step, 1/255 of the intensity range",
 }
+_WHOLE_RANGE = 1.0  # more than this no voxel can change: 4 is meant as 4/255
 
 
 def unit_of(entry: Entry) -> str:
@@ -83,8 +85,9 @@ def parse_budgets(
         attack to say.
 
     Raises:
-        InputError: a budget that is no number or given twice; an attack that is not asked for, or has budgets twice;
-            no budgets where there are no default ones.
+        InputError: a budget that is no number, given twice, or more than the whole range of intensities in the
+            L-infinity norm; an attack that is not asked for, or has budgets twice; no budgets where there are no
+            default ones.
 
     >>> from medadv.cli.attack_choice import parse_attacks
     >>> parse_budgets(parse_attacks(["pgd"]), ["1/4,1/2"])
@@ -136,6 +139,11 @@ def _parse(choice: AttackChoice, value: str, text: str, bounds: Bounds | None) -
     except (ValueError, ZeroDivisionError):
         raise InputError(f"--budget {text}: {value!r} is not a number or a fraction such as 4/255") from None
     if digits == value:
+        if choice.entry.budget_field in ("eps", None) and choice.norm == "linf" and _WHOLE_RANGE < number < inf:
+            raise InputError(
+                f"--budget {text}: a budget of {choice.name} is a fraction of the intensity range, at most 1, got "
+                f"{value}; grey levels of 8 bits are written as {value}/255"
+            )
         return number
     if choice.entry.budget_field not in ("eps", None) or choice.norm not in _RADII:
         raise InputError(f"--budget {text}: a budget of {choice.name} is not in HU, but: {unit_of(choice.entry)}")

@@ -15,6 +15,7 @@ from importlib.resources.abc import Traversable
 from medadv.cli.errors import InputError
 
 _PACKAGE = "medadv.attacks"
+_OBJECTIVES = "medadv.objectives"
 # Fields of an attack that have an option of the command line of their own, or that text cannot give.
 _NOT_OPTIONS = {"seed", "gradient", "parts"}
 GRADIENT = "gradient."
@@ -70,6 +71,19 @@ def catalogue() -> dict[str, Entry]:
     imports = _imports(package)
     entries = [_entry(name, _read_class(imports[name], name)) for name in _registered(package)]
     return {entry.name: entry for entry in entries}
+
+
+@cache
+def objectives() -> tuple[str, ...]:
+    """What `objective=` may say; not what needs more than a word, such as the class that is the goal.
+
+    >>> objectives()
+    ('cross-entropy', 'margin', 'dlr', 'targeted-dlr', 'stabilised')
+    """
+    node = next(node for node in _parse(_OBJECTIVES).body if isinstance(node, ast.AnnAssign))
+    assert isinstance(node.value, ast.Dict)
+    words = [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
+    return tuple(word for word in words if isinstance(word, str) and word != "targeted")
 
 
 def known(name: str, given: str) -> Entry:

@@ -269,7 +269,20 @@ def _evaluation(options: Options, data: ImageSet, common: dict[str, Any]) -> Eva
         raise
     except Exception as error:  # the model is the user's code and can raise anything
         raise InputError(_model_failed("on the images", error)) from error
+    _check_classes(options, evaluation)
     return evaluation
+
+
+def _check_classes(options: Options, evaluation: Evaluation) -> None:
+    """Raise if the model has answers that no name of a class stands for: then the names may belong to others."""
+    names = evaluation.data.class_names
+    answers = evaluation.logits.shape[1] - evaluation.victim.guarded
+    named = options.classes is not None or options.data.is_dir()  # an .npz has numbers alone
+    if named and answers > len(names):
+        raise InputError(
+            f"--model {options.model}: answers with {answers} classes, but {options.data} has {len(names)} "
+            f"({', '.join(names)}); name all of the model's with --labels FILE and --classes"
+        )
 
 
 def _curve(choice: AttackChoice, attack: AnyAttack, budgets: tuple[float, ...], surrogate: Surrogate | None) -> Curve:

@@ -149,7 +149,7 @@ def _check_deflated(path: Path, data: bytes) -> None:
 
 def _check_header(path: Path, dataset: Any) -> None:
     if "PixelData" not in dataset:
-        raise DataError(f"{path}: no image in this DICOM file (no PixelData)")
+        raise DataError(f"{path}: no DICOM image in this file (no PixelData)")
     if int(dataset.get("NumberOfFrames", None) or 1) > 1:
         raise DataError(f"{path}: {dataset.NumberOfFrames} frames, one expected; split it into single images")
     if "SharedFunctionalGroupsSequence" in dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import exp, log
+from math import exp, floor, log
 from typing import Any
 
 REJECTED = "rejected"  # what a detector's answer is called
@@ -62,6 +62,8 @@ class Wording:
         '4/255 of the intensity range'
         >>> wording_of("deformation", {}).budget_in_full(1.5)
         'a displacement of 1.5 voxels'
+        >>> wording_of("deformation", {}).budget_in_full(1.0)
+        'a displacement of 1 voxel'
         >>> wording_of("pgd", {"norm": "linf"}, scale=4095).budget_in_full(10 / 4095)
         '10 of the 4095 units of the intensity range'
         """
@@ -157,18 +159,23 @@ def percent(value: float) -> str:
 def percent_number(value: float) -> str:
     """As `percent`, without the sign.
 
-    >>> percent_number(0.00001)
-    '<0.1'
+    >>> percent_number(0.00001), percent_number(13 / 40), percent_number(23 / 40)
+    ('<0.1', '33', '58')
     """
-    whole = round(100 * value)
+    whole = _nearest(100 * value)
     if whole not in (0, 100) or value in (0, 1):
         return str(whole)
-    tenths = round(1000 * value)
+    tenths = _nearest(1000 * value)
     if tenths == 0:
         return "<0.1"
     if tenths == 1000:
         return ">99.9"
     return f"{tenths / 10:.1f}"
+
+
+def _nearest(value: float) -> int:
+    """The nearest whole number, halves up: 100 * (23 / 40) is a little below 57.5, and `round` takes 32.5 to 32."""
+    return floor(value + 0.5 + 1e-9)
 
 
 def fraction(value: float) -> str:
@@ -249,10 +256,12 @@ _ADVICE = {
     "C1": "Take the softmax out of the model.",
     "C2": "The model draws random numbers: gradients and answers must be averaged over many draws, as "
     "RandomisedVictim and Gradient(samples=...) do.",
-    "C3": "The attack cannot see where to go, which is not robustness: raise the margin, and replace what rounds.",
+    "C3": "The attack cannot see where to go, which is not robustness: make the margin its objective, and replace what "
+    "rounds.",
     "C4": "The model searches while it answers: an attack must be differentiated through that search, or attack it.",
-    "C5": "Raise the margin, which suits all tasks; an objective with a goal does not measure robust accuracy.",
-    "C6": "The attack is weaker than a search without gradients: raise the steps or the restarts, or raise the margin.",
+    "C5": "Make the margin the objective, which suits all tasks; one with a goal does not measure robust accuracy.",
+    "C6": "The attack is weaker than a search without gradients: raise the steps or the restarts, or make the "
+    "margin its objective.",
     "C7": "The search does not work on this model: raise the steps, or change their size.",
     "C8": "Choose larger budgets, until accuracy falls to that of guessing; where it does not, the attack is blind. "
     "Where a budget breaks what withstands a larger one, --curve rising attacks each image until it breaks.",
@@ -263,7 +272,8 @@ _ADVICE = {
     "C13": "Successes hang on rounding: count them again on the images as they will be saved.",
     "C14": "The attack is no better than noise.",
     "C15": "Gradients are masked: an attack that may change everything must succeed.",
-    "C16": "The attack misses what is known to be there: raise the restarts, raise the margin, or use another attack.",
+    "C16": "The attack misses what is known to be there: raise the restarts, make the margin its objective, or "
+    "use another attack.",
     "C17": "A part of the model is hidden from the gradient: attack it with a differentiable stand-in, or without "
     "gradients.",
     "C18": "The attack came to an early or a wrong end: look at its step size, its steps and its gradients.",
@@ -275,7 +285,9 @@ _UNITS = {
     "number": _Unit(0.0, lambda v: f"{v:.3g}", lambda v: f"a budget of {v:.3g}"),
     "fraction": _Unit(0.0, fraction, lambda v: f"{fraction(v)} of the intensity range"),
     "gain": _Unit(1.0, gain, lambda v: f"a gain of {v:.4g}"),
-    "voxels": _Unit(0.0, lambda v: f"{v:.3g}{THIN_SPACE}vx", lambda v: f"a displacement of {v:.3g} voxels"),
+    "voxels": _Unit(
+        0.0, lambda v: f"{v:.3g}{THIN_SPACE}vx", lambda v: f"a displacement of {v:.3g} voxel{'s' * (v != 1)}"
+    ),
     "strength": _Unit(0.0, percent, lambda v: f"{percent(v)} of every limit"),
     "gamma": _Unit(1.0, lambda v: f"γ{THIN_SPACE}{v:.3g}", lambda v: f"a gamma of {v:.4g}"),
     "levels": _Unit(0.0, lambda v: f"{v:.3g}/255", lambda v: f"steps of {v:.3g}/255 of the intensity range"),

@@ -122,6 +122,8 @@ def _units(results: Results, bounds: list[float]) -> list[str]:
         "fraction": f"Budgets of noise are {of_noise}.",
         "gain": "A gain of ×1.30 lets the bias field brighten or darken any place by a factor of up to 1.30.",
         "voxels": "No voxel (vx) is moved further than the displacement.",
+        "strength": "A share of 50 % allows half of each limit that the configuration of the attack, below, names.",
+        "levels": "Coefficients of the cosine transform are rounded to steps of at most so many 255ths of the range.",
         "gamma": "A gamma of 1.3 stands for all from 1/1.3 to 1.3.",
     }
     return [sentence for unit, sentence in sentences.items() if unit in units]
@@ -172,7 +174,7 @@ def _origin(store: Store, results: Results) -> list[tuple[str, str]]:
         ("Measured", _period(receipts)),
         ("Computing time", _seconds(receipts)),
         (
-            "Passes of single images",
+            "Passes of single images, trust checks left out",
             f"{wording.count(results.forwards)} forward, {wording.count(results.backwards)} backward",
         ),
         ("SHA-256 of the plan", store.plan_sha256),

@@ -52,7 +52,8 @@ def probe(curve: Curve, store: Store, sample: Sample, falls: bool = False) -> Pr
     """
     step = telling_step(curve, store)
     attack = curve.gradient_attacks[step]
-    return Probe(attack, sample.attack(attack), granted_rows(curve, store, sample)[step] if falls else None)
+    granted = granted_rows(curve, store, sample)[step] if falls else None
+    return Probe(attack, sample.attack(attack), granted, curve.label)
 
 
 def telling_step(curve: Curve, store: Store) -> int:

@@ -85,15 +85,16 @@ def planted_weakness(probes: Sequence[Probe], found: Sequence[BlackBox], sample:
     parts = []
     passed = True
     counted = 0
+    allowed = int(TOLERANCE * len(sample))
     for each, box in zip(probes, found, strict=True):
         trials = {f"{each}": _planted(each.attack, box, sample)}
         if sample.victim.guarded:
             trials[f"{each}, the detector alone"] = _of_the_detector(each.attack, sample)
         for title, trial in trials.items():
             counted += trial.planted
-            found_enough = trial.planted - trial.found <= TOLERANCE * len(sample)
+            found_enough = trial.planted - trial.found <= allowed
             passed = passed and found_enough
-            parts.append(f"{title}: {trial}{'' if found_enough else _with_the_margin(each, trial)}")
+            parts.append(f"{title}: {trial}{'' if found_enough else _missed_by(each, trial, allowed)}")
     if counted == 0:
         return not_run(
             "No weakness could be planted: no change that a search without gradients found brings an answer nearer to "
@@ -183,6 +184,11 @@ def _tried(attack: Attack, box: BlackBox, part: Sample, *thresholds: Tensor) -> 
         return int(replace(chosen, victim=victim).attack(replace(attack, stop_early=False)).success.sum())
 
     return _Trial(box.title, len(box.rows), len(rows), found(attack), found)
+
+
+def _missed_by(each: Probe, trial: _Trial, allowed: int) -> str:
+    """What is said of an attack that misses more weaknesses than are allowed."""
+    return f"{_with_the_margin(each, trial)} (at most {allowed} may be missed)"
 
 
 def _with_the_margin(each: Probe, trial: _Trial) -> str:

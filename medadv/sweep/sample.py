@@ -86,11 +86,13 @@ class Probe:
         result: on the sample.
         granted: rows of the sample, int64, that the stored results take to withstand this budget because they withstood
             a larger one, see `medadv.sweep.taken_for_granted`; None where every image was attacked at it.
+        label: how the evaluation calls the attack, which tells two of one name apart; "": by its name.
     """
 
     attack: Attack
     result: Result
     granted: Tensor | None = None
+    label: str = ""
 
     @property
     def survivors(self) -> Tensor:
@@ -103,7 +105,7 @@ class Probe:
         return self.result.success.nonzero().flatten()
 
     def __str__(self) -> str:
-        return describe(self.attack)
+        return describe(self.attack, self.label)
 
 
 @dataclass(frozen=True)
@@ -133,14 +135,14 @@ def joined(parts: Sequence[str]) -> str:
     return "; ".join(parts) + "."
 
 
-def describe(attack: BudgetedAttack) -> str:
+def describe(attack: BudgetedAttack, label: str = "") -> str:
     """An attack with its budget, for a sentence.
 
     >>> from medadv.attacks import PGD
-    >>> describe(PGD(eps=4 / 255))
-    'pgd at 4/255'
+    >>> describe(PGD(eps=4 / 255)), describe(PGD(eps=4 / 255, steps=9), "pgd:steps=9")
+    ('pgd at 4/255', 'pgd:steps=9 at 4/255')
     """
-    return f"{attack.name} at {budget_text(attack.budget)}"
+    return f"{label or attack.name} at {budget_text(attack.budget)}"
 
 
 def budget_text(budget: float) -> str:

@@ -11,8 +11,10 @@ import pytest
 from medadv import attacks as package
 from medadv import objectives
 from medadv.attacks import ATTACKS, BudgetedAttack, Gradient, MinimumNormAttack
+from medadv.cli.attack_choice import parse_attacks
 from medadv.cli.budgets import default_budgets, unit_of
 from medadv.cli.catalogue import catalogue
+from medadv.cli.catalogue import objectives as offered
 
 
 def test_all_attacks_are_there_in_their_order():
@@ -54,6 +56,13 @@ def test_default_budgets_rise_and_are_allowed(name):
     assert unit_of(entry)
 
 
+def test_every_objective_that_is_offered_can_be_given():
+    assert set(objectives.OBJECTIVES) - set(offered()) == {"targeted"}
+    for word in offered():
+        attack = parse_attacks([f"pgd:objective={word}"])[0].build({})
+        assert type(attack.objective) is objectives.OBJECTIVES[word]
+
+
 def test_the_command(place):
     listed = place.run("attacks")
     assert listed.exit_code == 0
@@ -63,6 +72,8 @@ def test_the_command(place):
     one = place.run("attacks", "fab").stdout
     assert "--attack fab:NAME=VALUE" in one
     assert "targeted                  False" in one
+    assert "objective is one of" not in one
+    assert "\nobjective is one of: cross-entropy, margin," in place.run("attacks", "pgd").stdout
     told = json.loads(place.run("attacks", "--json").stdout)
     assert list(told) == list(ATTACKS)
     assert told["ddn"]["looks_for_smallest_change"] is True

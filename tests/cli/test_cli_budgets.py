@@ -55,6 +55,19 @@ def test_a_name_that_stands_for_two():
         parse_budgets(parse_attacks(["pgd:steps=1", "pgd:steps=2"]), ["pgd=0.1"])
 
 
+@pytest.mark.parametrize("attack", ["pgd", "transfer-mi-fgsm", "fmn", "auto-attack"])
+def test_more_than_the_whole_range(attack):
+    choices = parse_attacks([attack])
+    assert parse_budgets(choices, ["1"]) == {attack: (1.0,)}
+    with pytest.raises(InputError, match=r"at most 1, got 4; grey levels of 8 bits are written as 4/255"):
+        parse_budgets(choices, ["1/255,4"])
+
+
+@pytest.mark.parametrize("attack", ["pgd:norm=l2", "ddn", "bias-field", "deformation"])
+def test_what_is_no_fraction_may_be_above_one(attack):
+    assert parse_budgets(parse_attacks([attack]), ["4"]) == {attack: (4.0,)}
+
+
 # Options
 
 

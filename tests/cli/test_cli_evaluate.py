@@ -166,6 +166,19 @@ def test_more_classes_than_logits(wrong, place):
     wrong(says=["targets must lie in 0 to 1 (2 classes), got 2"])
 
 
+def test_more_logits_than_classes(wrong, place):
+    told = ["models.py:quarters", "answers with 4 classes, but images has 2 (left, right)", "--classes"]
+    wrong(model="models.py:quarters", says=told)
+    Path("labels.csv").write_text("name,side\n0.png,left\n1.png,right\n2.png,right\n")
+    Path("flat").mkdir()
+    for number in range(3):
+        Image.fromarray(place.draw(0, number)).save(f"flat/{number}.png")
+    table = ["--labels", "labels.csv", "--classes", "left,right"]
+    wrong(*table, model="models.py:quarters", data="flat", says=["answers with 4 classes, but flat has 2"])
+    table[-1] = "left,right,upper,lower"
+    assert place.evaluate(*table, model="models.py:quarters", data="flat").exit_code == 0
+
+
 def test_label_below_zero(wrong, place):
     images = np.stack([place.draw(0, number) for number in range(4)])
     np.savez("data.npz", test_images=images, test_labels=np.array([0, 1, -1, 0]))

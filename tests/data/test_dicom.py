@@ -161,7 +161,7 @@ def test_rgb_has_its_channels_first(tmp_path, write_dicom) -> None:
 @pytest.mark.parametrize(
     ("tags", "sentence"),
     [
-        ({"PixelData": None}, r"no image in this DICOM file \(no PixelData\)"),
+        ({"PixelData": None}, r"no DICOM image in this file \(no PixelData\)"),
         ({"NumberOfFrames": 2, "PixelData": bytes(16)}, "2 frames, one expected"),
         ({"Rows": 65535, "Columns": 65535}, "65535 x 65535 pixels, 1 to 67108864 expected"),
         ({"Rows": 0}, "0 x 4 pixels"),

@@ -4,6 +4,7 @@ import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html import unescape
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from medadv.report import write_report
 from medadv.report.figures import BOTTOM, HEIGHT, TOP, accuracy_curve
 from medadv.report.results import Distances, Rate, read_results
 from medadv.report.wording import THIN_SPACE, wording_of
+from medadv.report.write import _units
 from medadv.sweep.store import Store
 from medadv.sweep.unit import Unit
 
@@ -210,6 +212,13 @@ def test_wording_of_attacks_that_no_table_knows(arguments, title, short, full):
     assert wording.title == title
     assert wording.budget(0.5).replace(THIN_SPACE, " ") == short
     assert full in wording.budget_in_full(0.5)
+
+
+def test_shares_and_steps_are_explained():
+    wordings = [wording_of("affine", {}, "strength"), wording_of("frequency", {}, "step")]
+    told = _units(SimpleNamespace(series=[SimpleNamespace(wording=wording) for wording in wordings]), [0, 1])
+    assert told[0].startswith("A share of 50 % allows half of each limit")
+    assert told[1].startswith("Coefficients of the cosine transform are rounded")
 
 
 def test_noise_in_units_of_the_image():

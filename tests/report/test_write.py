@@ -169,6 +169,7 @@ def test_provenance(document):
         "cd" * 32,
         "2.13.0",
         "Seed",
+        "Passes of single images, trust checks left out",
         "CrossEntropy()",
         "steps",
         "20.5 s",

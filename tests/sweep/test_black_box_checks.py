@@ -77,7 +77,7 @@ def test_cross_entropy_over_several_labels_is_found_to_be_weak(attack, told):
     assert planted.outcome == "failed"
     found, better = re.search(r"finds it in (\d+), and in (\d+) with objective=", planted.sentence).groups()
     assert int(better) > int(found)
-    assert planted.sentence.endswith(f"with objective={told}.")
+    assert planted.sentence.endswith(f"with objective={told} (at most 0 may be missed).")
 
 
 def test_the_margin_is_not_recommended_where_it_does_not_help():

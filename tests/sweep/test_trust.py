@@ -56,6 +56,15 @@ def test_a_sound_model_fails_nothing(job, tmp_path):
         assert any(character.isdigit() for character in check.sentence), name
 
 
+def test_two_attacks_of_one_name_are_told_apart(job, tmp_path):
+    attacks = {f"pgd:steps={steps}": PGD(steps=steps, step_size=0.5) for steps in (2, 4)}
+    curves = [Curve(attack, job.NOISE, label) for label, attack in attacks.items()]
+    checks = checks_of(job.evaluation(curves=curves), tmp_path)
+    for name in ("C6", "C7", "C9", "C13", "C14", "C16", "C17", "C18"):
+        for label in attacks:
+            assert f"{label} at " in checks[name].sentence, name
+
+
 class Wrapped(nn.Module):
     def __init__(self, function):
         super().__init__()
