@@ -23,7 +23,6 @@ from benchmarks.attack_networks import SEEDED
 from benchmarks.compare import ATTACK_PEERS, ROOT, circumstances
 from benchmarks.parity import budget, cases, contenders
 
-RESULTS = ROOT / "results"
 HEAD = ("seed", "peer", "images", "robust accuracy: medadv", "peer", "difference", "nearest half, distance", "all")
 
 
@@ -47,10 +46,10 @@ def main() -> None:
         new = [{**shared, "peer": name, **beside(found["medadv"], found[name], eps)} for name in list(found)[1:]]
         rows += new
         print(*new, sep="\n", file=sys.stderr, flush=True)
+        if arguments.save:
+            words = f"seeds-{arguments.case}-{arguments.network}".lower().replace(",", "").replace(" ", "-")
+            (ROOT / "results" / f"{words}.json").write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
     print(table(rows))
-    if arguments.save:
-        words = f"seeds-{arguments.case}-{arguments.network}".lower().replace(",", "").replace(" ", "-")
-        (RESULTS / f"{words}.json").write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n")
 
 
 def beside(ours: Tensor, peers: Tensor, eps: float) -> dict:
