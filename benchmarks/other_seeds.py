@@ -38,7 +38,11 @@ def main() -> None:
     facts = circumstances(ATTACK_PEERS)
     rows: list[dict] = []
     for seed in arguments.seeds:
-        trained = SEEDED[arguments.network](arguments.images, seed)
+        try:
+            trained = SEEDED[arguments.network](arguments.images, seed)
+        except FileNotFoundError as error:
+            print(f"{arguments.network}: no data: {error}", file=sys.stderr)
+            return
         (case,) = (case for case in cases(trained) if case.name.startswith(f"{arguments.case},"))
         found = {name: run["distances"] for name, run in contenders(case, trained).items()}
         eps = budget(case, list(found.values()))
