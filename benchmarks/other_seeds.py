@@ -87,6 +87,8 @@ def table(rows: list[dict]) -> str:
         lines.append(f"| {' | '.join([*cells, *differences(row)])} |")
     for peer in dict.fromkeys(row["peer"] for row in rows):
         same = [row for row in rows if row["peer"] == peer]
+        if len(same) < 2:
+            continue
         cells = [f"all {len(same)}", peer, str(sum(row["images"] for row in same))]
         cells += [
             f"{statistics.mean(row[key] for row in same):.3f}" for key in ("robust_accuracy", "peer_robust_accuracy")
@@ -96,12 +98,11 @@ def table(rows: list[dict]) -> str:
 
 
 def over_networks(rows: list[dict]) -> dict:
-    """Mean difference over the networks, with the standard error over them; nan of one network."""
+    """Mean difference over at least two networks, with the standard error over them."""
     found = {}
     for key in ("robust", "near", "all"):
         values = [row[key] for row in rows]
-        spread = statistics.stdev(values) if len(values) > 1 else math.nan
-        found |= {key: statistics.mean(values), f"{key}_error": spread / math.sqrt(len(values))}
+        found |= {key: statistics.mean(values), f"{key}_error": statistics.stdev(values) / math.sqrt(len(values))}
     return found
 
 

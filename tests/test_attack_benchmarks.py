@@ -216,7 +216,7 @@ def test_the_last_line_of_other_seeds_is_over_the_networks():
     *_, first, _, last = other_seeds.table(rows).splitlines()
     assert first.startswith("| 1 | adv-lib | 10 | 0.500 | 0.250 | +0.1000 ± 0.5000 |")
     assert last == "| all 2 | adv-lib | 30 | 0.500 | 0.250 | +0.2000 ± 0.1000 | +50.0% ± 0.0% | +20.0% ± 10.0% |"
-    assert other_seeds.table(rows[:1]).endswith("nan% |")
+    assert other_seeds.table(rows[:1]).splitlines()[-1] == first  # of one network there is no such line
 
 
 def test_networks_of_other_seeds_start_from_other_weights(monkeypatch):
