@@ -51,6 +51,7 @@ bench-attacks: .venv-attacks/ready
 	.venv-attacks/bin/python -m benchmarks.attack_times
 	.venv-attacks/bin/python -m benchmarks.parity --save
 	.venv-attacks/bin/python -m benchmarks.query_curves --save
+	.venv-attacks/bin/python -m benchmarks.other_seeds --images 500 --save
 	.venv-attacks/bin/python -m benchmarks.budget_curves --name budget-curves
 	.venv-attacks/bin/python -m benchmarks.packing --name packing
 	.venv-attacks/bin/python -m benchmarks.evaluation_curves --name evaluation-curves

@@ -70,10 +70,10 @@ def small_digits(count: int) -> Trained:
     return _right(network, test, count, {"linf": 0.1, "l2": 1.0, "l1": 8.0})
 
 
-def undefended_digits(count: int) -> Trained:
+def undefended_digits(count: int, seed: int = 0) -> Trained:
     """As `small_digits`, trained on clean images alone."""
     train, test = _digits(32)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     network = ResidualNetwork(classes=10, width=8)
     fit(network, train, epochs=4)
     return _right(network, test, count, {"linf": 0.03, "l2": 1.0, "l1": 8.0})
@@ -89,13 +89,14 @@ def digits(count: int) -> Trained:
     return _right(network, test, count, {"linf": 0.1, "l2": 2.0, "l1": 16.0})
 
 
-def chest_xrays(count: int) -> Trained:
+def small_chest_xrays(count: int, seed: int = 0) -> Trained:
+    """As `chest_xrays`, of 32 x 32, and a narrower network."""
+    return _of_chest_xrays(count, seed, size=32, width=8)
+
+
+def chest_xrays(count: int, seed: int = 0) -> Trained:
     """Chest X-rays of children of 64 x 64, three classes (Kermany et al., 2018); needs the data."""
-    train, test = _chest_xrays(64)
-    torch.manual_seed(0)
-    network = ResidualNetwork(classes=3, width=16)
-    fit(network, train, epochs=12)
-    return _right(network, test, count, {"linf": 0.004, "l2": 0.1, "l1": 2.0})
+    return _of_chest_xrays(count, seed, size=64, width=16)
 
 
 NETWORKS: dict[str, Callable[[int], Trained]] = {
@@ -104,6 +105,14 @@ NETWORKS: dict[str, Callable[[int], Trained]] = {
     "digits 32": small_digits,
     "digits 32, undefended": undefended_digits,
     "digits 64": digits,
+    "chest X-rays 32": small_chest_xrays,
+    "chest X-rays 64": chest_xrays,
+}
+
+# Those that are trained from other random weights, too: by the number of images and the seed.
+SEEDED: dict[str, Callable[[int, int], Trained]] = {
+    "digits 32, undefended": undefended_digits,
+    "chest X-rays 32": small_chest_xrays,
     "chest X-rays 64": chest_xrays,
 }
 
@@ -122,6 +131,14 @@ def fit_on_attacked(network: nn.Module, data: ImageSet, attack: PGD, epochs: int
             nn.functional.cross_entropy(network(changed), targets).backward()
             optimiser.step()
     network.eval()
+
+
+def _of_chest_xrays(count: int, seed: int, size: int, width: int) -> Trained:
+    train, test = _chest_xrays(size)
+    torch.manual_seed(seed)
+    network = ResidualNetwork(classes=3, width=width)
+    fit(network, train, epochs=12)
+    return _right(network, test, count, {"linf": 0.004, "l2": 0.1, "l1": 2.0})
 
 
 def _right(network: nn.Module, test: ImageSet, count: int, eps: dict[str, float]) -> Trained:

@@ -9,7 +9,7 @@ import json
 import statistics
 from pathlib import Path
 
-from benchmarks import query_curves
+from benchmarks import other_seeds, query_curves
 from benchmarks.parity import BEHIND, FARTHER, MINIMUM_NORM
 
 RESULTS = Path(__file__).parent / "results"
@@ -41,6 +41,8 @@ def page() -> str:
         ]
         lines += ["than ours, image by image, with the standard error.", ""]
         lines += query_curves.table(report["rows"]).splitlines()
+    for path in sorted(RESULTS.glob("seeds-*.json")):
+        lines += networks_of_other_seeds(json.loads(path.read_text()))
     return "\n".join(lines) + "\n"
 
 
@@ -54,6 +56,20 @@ def section(report: dict) -> list[str]:
     lines += [f"More than {BEHIND} behind, or more than {FARTHER:.1%} farther: {', '.join(late) or 'none'}.", ""]
     lines += [f"| {' | '.join(HEAD)} |", "| --- " * len(HEAD) + "|"]
     return [*lines, *(line(rows) for rows in found.values())]
+
+
+def networks_of_other_seeds(report: dict) -> list[str]:
+    """The lines of one attack on several networks."""
+    first = report["rows"][0]
+    lines = ["", f"## {first['network']}: {first['case']}, on networks of other seeds", ""]
+    lines += [f"{report['cpu']}, {report['instruction_set']}; torch {report['torch']}; commit {report['commit'][:7]}."]
+    lines += [
+        "",
+        "Robust accuracy at the median distance, and distances where both broke the image, of all and of those",
+    ]
+    lines += ["within that distance for either: ours less the peer's, image by image, with the standard error; in the"]
+    lines += ["last line over the networks, which share their images (`python -m benchmarks.other_seeds`).", ""]
+    return lines + other_seeds.table(report["rows"]).splitlines()
 
 
 def circumstances(report: dict) -> str:

@@ -6,11 +6,22 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from benchmarks import attack_peers, attack_run, attack_times, bench_attacks, parity, parity_summary, query_curves
+from benchmarks import (
+    attack_networks,
+    attack_peers,
+    attack_run,
+    attack_times,
+    bench_attacks,
+    other_seeds,
+    parity,
+    parity_summary,
+    query_curves,
+)
 from benchmarks.attack_cases import Case, ours
 from benchmarks.attack_networks import Trained
 from benchmarks.attack_run import attacked
@@ -297,3 +308,45 @@ def test_the_committed_pages_of_times_are_of_the_committed_results():
     assert page == attack_times.with_table(page, attack_times.summary(attack_times.all_rows()))
     for path, rows in attack_times.committed().items():
         assert path.with_suffix(".md").read_text() == attack_times.tables(rows)
+
+
+def test_two_attacks_are_compared_image_by_image():
+    ours = torch.tensor([1.0, 2.0, 4.0, math.inf, 8.0], dtype=torch.float64)
+    peers = torch.tensor([2.0, 2.0, 2.0, 3.0, math.inf], dtype=torch.float64)
+    row = other_seeds.beside(ours, peers, eps=2.0)
+    assert (row["images"], row["broken"], row["peer_broken"]) == (5, 4, 4)
+    # Ours: right within the budget twice, the peer's three times; only the third image differs.
+    assert (row["robust_accuracy"], row["peer_robust_accuracy"]) == pytest.approx((0.6, 0.4))
+    assert row["robust"] == pytest.approx(0.2)
+    assert row["robust_error"] == pytest.approx(np.std([0, 0, 1, 0, 0], ddof=1) / math.sqrt(5))
+    # Nearer and farther by the same factor.
+    assert row["all"] == pytest.approx(0.0)
+    assert row["all_error"] == pytest.approx(math.log(2) / math.sqrt(3))
+    assert (row["near"], row["near_error"]) == pytest.approx((0.0, row["all_error"]))
+    # Within the budget for one of them is enough, whichever that is.
+    some, others = torch.tensor([1.0, 1.0, 4.0]), torch.tensor([2.0, 2.0, 4.0])
+    assert other_seeds.beside(some, others, eps=1.5)["near"] == pytest.approx(-math.log(2))
+    assert other_seeds.beside(others, some, eps=1.5)["near"] == pytest.approx(math.log(2))
+
+
+def test_the_last_line_of_other_seeds_is_over_the_networks():
+    numbers = dict.fromkeys(("robust_error", "near_error", "all_error", "near"), 0.5) | {"peer": "adv-lib"}
+    rows = [
+        {**numbers, "seed": seed, "images": 10 * seed, "robust_accuracy": 0.5, "peer_robust_accuracy": 0.25}
+        | {"robust": robust, "all": robust}
+        for seed, robust in ((1, 0.1), (2, 0.3))
+    ]
+    *_, first, _, last = other_seeds.table(rows).splitlines()
+    assert first.startswith("| 1 | adv-lib | 10 | 0.500 | 0.250 | +0.1000 ± 0.5000 |")
+    assert last == "| all 2 | adv-lib | 30 | 0.500 | 0.250 | +0.2000 ± 0.1000 | +50.0% ± 0.0% | +20.0% ± 10.0% |"
+    assert other_seeds.table(rows[:1]).splitlines()[-1] == first  # of one network there is no such line
+
+
+def test_networks_of_other_seeds_start_from_other_weights(monkeypatch):
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr(attack_networks, "fit", lambda network, data, epochs: network.eval())
+    recipe = attack_networks.SEEDED["digits 32, undefended"]
+    zero, again, one = (next(recipe(1, seed).network.parameters()) for seed in (0, 0, 1))
+    assert torch.equal(zero, again)
+    assert torch.equal(zero, next(attack_networks.undefended_digits(1).network.parameters()))
+    assert not torch.equal(zero, one)

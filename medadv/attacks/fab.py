@@ -34,7 +34,8 @@ class FAB(MinimumNormGradientAttack):
 
     Croce and Hein, "Minimally distorted adversarial examples with a fast adaptive boundary attack" (2020), with the
     paper's constants: 100 steps, alpha_max 0.1, eta 1.05, beta 0.9, 3 final searches. A step costs two forward passes
-    and one backward pass per rival class; targeted, one backward pass, once per rival class.
+    and one backward pass per rival class; targeted, one backward pass, once per rival class. The rival that a step goes
+    for is the nearest inside the bounds, which is exact for linear models; the paper has the nearest without bounds.
 
     Args:
         norm: "linf", "l2" or "l1".
