@@ -163,7 +163,7 @@ def _load(model: nn.Module, path: Path, tensors: dict[str, Tensor]) -> None:
     if missing or unexpected:
         raise SourceError(
             f"weights {path}: {len(missing)} tensors are missing{_listed(missing)} and {len(unexpected)} are not part "
-            f"of the model{_listed(unexpected)}"
+            f"of the model{_listed(unexpected)}{_hint(expected, tensors)}"
         )
     for name, value in expected.items():
         given = tensors[name]
@@ -181,6 +181,12 @@ def _widens(given: torch.dtype, wanted: torch.dtype) -> bool:
         return torch.promote_types(given, wanted) == wanted
     except RuntimeError:  # torch promotes no 8-bit floats
         return given == wanted
+
+
+def _hint(expected: dict[str, Tensor], given: dict[str, Tensor]) -> str:
+    if {f"module.{name}" for name in expected} != given.keys():
+        return ""
+    return "; these are a DataParallel's: save those of its .module"
 
 
 def _listed(names: list[str]) -> str:

@@ -112,6 +112,7 @@ class Store:
 
         Raises:
             StoreExists: there is something at ``path``.
+            OSError: the folder that it is to lie in cannot be made.
             TypeError: the plan holds something other than plain JSON values.
             ValueError: the plan has a key "sha256" or a float that is not finite.
         """
@@ -120,7 +121,10 @@ class Store:
             raise StoreExists(f"Store.create: path must not exist yet, got {target}")
         check_plain(plan, "Store.create: plan")
         raw = seal(plan)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"Store.create: the folder {target.parent} cannot be made: {error.strerror}") from error
         draft = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
         try:
             for folder in ("", "units", "artifacts", "receipts", "tmp"):

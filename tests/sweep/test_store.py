@@ -346,6 +346,14 @@ def test_create_refuses_what_exists_and_leaves_it_alone(tmp_path):
     assert snapshot(tmp_path) == before
 
 
+def test_create_says_which_folder_cannot_be_made(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(OSError, match=rf"the folder {file} cannot be made: File exists"):
+        Store.create(file / "store", PLAN)
+    assert file.read_text() == "mine"
+
+
 def test_create_with_a_wrong_plan_leaves_nothing(tmp_path):
     for plan, error in [
         ({"a": np.float32(1)}, TypeError),
