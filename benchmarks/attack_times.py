@@ -82,14 +82,12 @@ def milliseconds(seconds: float) -> str:
 def ratios(row: dict, ours: dict) -> str:
     """The cells of a contender's time over ours: of the least, the median over rounds, of the least alone; rounds."""
     cells = [f"{row['seconds'] / ours['seconds']:.2f}x", round_by_round(row, ours)]
-    cells += [f"{row['seconds_alone'] / ours['seconds']:.2f}x", str(row.get("rounds", ""))]
+    cells += [f"{row['seconds_alone'] / ours['seconds']:.2f}x", str(row["rounds"])]
     return " | ".join(cells)
 
 
 def round_by_round(row: dict, ours: dict) -> str:
-    """Median of a contender's time over ours in the same round; nothing of results whose contenders took no turns."""
-    if "seconds_by_round" not in row:
-        return ""
+    """Median of a contender's time over ours in the same round."""
     # A slow library had its turns in the first of our rounds.
     pairs = zip(row["seconds_by_round"], ours["seconds_by_round"], strict=False)
     return f"{statistics.median(theirs / mine for theirs, mine in pairs):.2f}x"
