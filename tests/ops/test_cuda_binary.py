@@ -35,6 +35,7 @@ MAX_REGISTERS = {
     "row_parts_kernel": 64,
     "row_lengths_kernel": 64,
     "scaled_rows_kernel": 64,
+    "unit_step_kernel": 64,
 }
 
 

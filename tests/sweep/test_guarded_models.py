@@ -255,7 +255,7 @@ def test_beside_the_detector_alone_every_answer_is_wrong_and_nothing_passes(task
     with torch.no_grad():
         logits = victim(sample.images)
     assert torch.equal(logits[:, -1], sample.logits[:, -1])
-    assert not victim.task.task.correct(logits[:, :-1], targets).any()
+    assert not victim.task.task.verdict(logits[:, :-1], targets)[1].any()
     assert victim.correct(logits, targets).all()
     assert torch.equal(JOINT(logits, targets), -sample.logits[:, -1])
     alone = replace(sample, victim=victim, targets=targets, logits=logits)
