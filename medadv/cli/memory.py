@@ -18,9 +18,9 @@ def keep_memory() -> None:
     """Keep freed memory for the next tensors instead of giving it back to Linux.
 
     glibc gives the end of its heap back as soon as a few megabytes are free there, and Linux hands it out anew, filled
-    with zeros: a small network frees and asks for its activations in every pass, and spent a tenth to a quarter of its
-    time on that. The process grows no larger by it, it only shrinks no more. What the user has set in the environment
-    stands.
+    with zeros: a small network frees and asks for its activations in every pass. Kept, an evaluation of the demo's
+    network took a fifth of the page faults and about a tenth less processor time, and up to a twelfth more memory. What
+    the user has set in the environment stands.
     """
     if platform.libc_ver()[0] != "glibc" or any(name in os.environ for name in _OF_THE_USER):
         return
