@@ -12,12 +12,12 @@ from medadv.ops import _library  # noqa: F401  (loads torch.ops.medadv, which th
 
 
 def check_tensor(op: str, name: str, value: object) -> None:
-    """Raise TypeError unless ``value`` is a tensor; NotImplementedError if it has a tangent, which would be lost."""
+    """Raise TypeError unless ``value`` is a tensor; ValueError if it has a tangent, which would be lost."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{op}: {name} must be a torch.Tensor, got {type(value).__name__}")
     # The level first: outside of forward mode nothing has a tangent, and this is asked in every call.
     if forward_ad._current_level >= 0 and forward_ad.unpack_dual(value).tangent is not None:
-        raise NotImplementedError(f"{op}: {name} has a tangent, but there are no forward-mode derivatives")
+        raise ValueError(f"{op}: {name} has a tangent, but there are no forward-mode derivatives")
 
 
 def register_batching(op: str) -> None:
