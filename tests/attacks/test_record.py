@@ -47,3 +47,29 @@ def test_a_result_shares_no_memory_with_the_images_of_the_caller():
     assert (result.status == Status.ALREADY_WRONG).all()
     result.images.zero_()
     assert torch.equal(images, torch.full_like(images, 0.5))
+
+
+def test_a_wrong_answer_is_better_than_a_right_one_with_a_higher_loss():
+    kept = record(3)
+    see(kept, [0, 1, 2], 1, 1.0, [5.0, 5.0, 5.0], [False, False, False])
+    see(kept, [0, 1, 2], 2, 2.0, [1.0, 1.0, 6.0], [True, False, False])  # the first find
+    see(kept, [0, 1, 2], 3, 3.0, [9.0, 2.0, 1.0], [False, True, False])  # and a later one
+    result = kept.result(torch.zeros(3))
+    assert result.images[:, 0, 0, 0].tolist() == [2.0, 3.0, 2.0]
+    assert result.loss.tolist() == [1.0, 2.0, 6.0]
+    assert result.success.tolist() == [True, True, False]
+    assert result.step.tolist() == [2, 3, -1]
+
+
+class Flat(torch.nn.Module):
+    """Answers everything alike, so that no image has a higher loss than the clean one."""
+
+    def forward(self, images):
+        return torch.tensor([[3.0, -1.0]]) + 0 * images.flatten(1)[:, :2]
+
+
+def test_the_first_image_seen_replaces_a_clean_one_beside_images_that_are_wrong_already():
+    images, targets = torch.full((4, 1, 4, 4), 0.5), torch.tensor([0, 1, 0, 1])
+    result = PGD(0.1, steps=2)(Victim(Flat().eval()), images, targets)
+    assert (result.images != images).flatten(1).any(1).tolist() == [True, False, True, False]
+    assert result.status.tolist() == [Status.FAILED, Status.ALREADY_WRONG] * 2
