@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Literal
 
 Interpolation = Literal["nearest", "linear", "cubic"]
@@ -72,6 +73,20 @@ def noise_norm(op: str, norm: str) -> int:
     if norm not in ("linf", "l2"):
         raise ValueError(f"{op}: norm must be 'linf' or 'l2', got {norm!r}")
     return _ROW_NORMS.index(norm)
+
+
+def check_radius(op: str, radius: float) -> float:
+    """One radius for all rows, refused where it is below 0 or no number.
+
+    Example:
+        >>> check_radius("unit_step", 0.5)
+        0.5
+    """
+    if not isinstance(radius, Real):
+        raise TypeError(f"{op}: radius must be a number, or one per row, got {radius!r}")
+    if not radius >= 0:
+        raise ValueError(f"{op}: radius must not be negative, got {radius}")
+    return float(radius)
 
 
 def _number(op: str, name: str, word: str | None, words: Sequence[str | None]) -> int:

@@ -54,6 +54,7 @@ from medadv._words import (
     Padding,
     RowNorm,
     blur_padding,
+    check_radius,
     noise_norm,
     polynomial_words,
     row_norm,
@@ -533,7 +534,7 @@ def unit_step(
         gradient: The same shape and dtype.
         length: Of the step, in image units, finite; below 0 downhill.
         bounds: (low, high) in image units.
-        radius: Of the ball, in image units, at least 0 (below it is 0); or ``[N]`` float64, one for every row.
+        radius: Of the ball, in image units, at least 0; or ``[N]`` float64, one for every row.
         norm: ``"linf"``, or ``"l2"``, of the ball.
         out: Where the result goes.
         threads: At most so many.
@@ -545,7 +546,7 @@ def unit_step(
         >>> unit_step(np.full((1, 2), 0.5), np.zeros((1, 2)), np.array([[3.0, -4.0]]), 0.5, (0.0, 1.0), 0.25)
         array([[ 0.15, -0.2 ]])
     """
-    radii = np.full(len(image), radius) if isinstance(radius, (int, float)) else radius
+    radii = radius if isinstance(radius, np.ndarray) else np.full(len(image), check_radius("unit_step", radius))
     word = noise_norm("unit_step", norm)
     step = (image, noise, gradient, length, *bounds)
     return operators.unit_step(*step, radii, word, out=out, threads=_count(threads))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
-from medadv._words import RowNorm, noise_norm
+from medadv._words import RowNorm, check_radius, noise_norm
 from medadv.ops._registration import check_tensor, contiguous_like, register_batching
 
 
@@ -139,16 +139,17 @@ def unit_step(
         gradient: The same shape, dtype and device; no step where a row is 0.
         length: Of the step, in image units, finite; below 0 downhill.
         bounds: (low, high) in image units.
-        radius: Of the ball, in image units, at least 0 (below it is 0); or ``[N]`` float64, one for every row. For
-            ``"linf"`` it is rounded down to the dtype of the image.
+        radius: Of the ball, in image units, at least 0; or ``[N]`` float64, one for every row, where one below 0 is
+            not looked for, and leaves nothing. For ``"linf"`` it is rounded down to the dtype of the image.
         norm: ``"linf"``, or ``"l2"``, of the ball.
 
     Returns:
         ``[N, ...]``, contiguous, without gradient; its length is at most the radius.
 
     Raises:
-        TypeError: An argument is not a tensor.
-        ValueError: Another shape, dtype or device, low above high, a length that is not finite, another norm.
+        TypeError: An argument is not a tensor, the radius neither that nor a number.
+        ValueError: Another shape, dtype or device, low above high, a length that is not finite, one negative radius,
+            another norm.
 
     Example:
         >>> image, gradient = torch.full((2, 2), 0.5), torch.tensor([[3.0, -4.0], [3.0, -4.0]])
@@ -161,7 +162,7 @@ def unit_step(
     check_tensor("unit_step", "noise", noise)
     check_tensor("unit_step", "gradient", gradient)
     if not isinstance(radius, Tensor):
-        radius = torch.full((len(image),), float(radius), dtype=torch.float64, device=image.device)
+        radius = torch.full((len(image),), check_radius("unit_step", radius), dtype=torch.float64, device=image.device)
     detached = image.detach(), noise.detach(), gradient.detach()
     word = noise_norm("unit_step", norm)
     out: Tensor = torch.ops.medadv.unit_step(*detached, length, *bounds, radius.detach(), word)

@@ -179,7 +179,7 @@ def test_a_step_of_one_length_keeps_any_radius(radius, norm, start, slope):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_a_radius_below_zero_is_zero(device, norm):
+def test_a_radius_below_zero_among_others_leaves_nothing(device, norm):
     image, noise = sample((2, 1, 4, 4), device=device)
     radius = torch.tensor([-1.0, 0.5], dtype=torch.float64, device=device)
     found = unit_step(image, noise, noise, 0.5, (0.0, 1.0), radius, norm)
@@ -325,6 +325,8 @@ IMAGE = torch.zeros(2, 1, 3, 3)
         ),
         (lambda: unit_step(IMAGE, IMAGE, IMAGE, 1.0, (0.0, 1.0), 1.0, "l1"), "norm must be 'linf' or 'l2', got 'l1'"),
         (lambda: unit_step(IMAGE, IMAGE, IMAGE, 1.0, (1.0, 0.0), 1.0), "low must not be above high"),
+        (lambda: unit_step(IMAGE, IMAGE, IMAGE, 1.0, (0.0, 1.0), -1.0), "radius must not be negative, got -1"),
+        (lambda: unit_step(IMAGE, IMAGE, IMAGE, 1.0, (0.0, 1.0), math.nan), "radius must not be negative, got nan"),
     ],
 )
 def test_refuses(call, message):
@@ -335,3 +337,5 @@ def test_refuses(call, message):
 def test_refuses_what_is_no_tensor():
     with pytest.raises(TypeError, match="noise must be a torch.Tensor, got int"):
         add_noise(IMAGE, 0, (0.0, 1.0))
+    with pytest.raises(TypeError, match="unit_step: radius must be a number, or one per row, got '1'"):
+        unit_step(IMAGE, IMAGE, IMAGE, 1.0, (0.0, 1.0), "1")
