@@ -22,7 +22,7 @@ OPERATIONS = {
     },
     "sign_step": (
         lambda x, d: ops.sign_step(x, d, d, LENGTH, BOUNDS, RADIUS["linf"]),
-        lambda x, d: plain_torch.project_noise(x, d + LENGTH * d.sign(), *BOUNDS, RADIUS["linf"], "linf"),
+        lambda x, d: plain_torch.sign_step(x, d, d, LENGTH, *BOUNDS, RADIUS["linf"]),
     ),
     **{
         f"unit_step {norm}": (

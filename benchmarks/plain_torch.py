@@ -287,6 +287,14 @@ def project_noise(image: Tensor, noise: Tensor, low: float, high: float, radius:
     return clipped * shrink.reshape(-1, *[1] * (image.ndim - 1))
 
 
+def sign_step(
+    image: Tensor, noise: Tensor, gradient: Tensor, length: float, low: float, high: float, radius: float
+) -> tuple[Tensor, Tensor]:
+    """Noise after a step of the sign of a gradient, inside the bounds and the ball; and the image."""
+    stepped = project_noise(image, noise + length * gradient.sign(), low, high, radius, "linf")
+    return stepped, add_noise(image, stepped, low, high)
+
+
 def unit_step(
     image: Tensor, noise: Tensor, gradient: Tensor, length: float, low: float, high: float, radius: float, norm: str
 ) -> Tensor:

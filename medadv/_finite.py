@@ -17,6 +17,6 @@ def all_finite(values: Tensor) -> bool:
     >>> all_finite(torch.tensor([1.0, torch.inf])), all_finite(torch.full((2,), 3e38))
     (False, True)
     """
-    values = values.detach()
+    values = values.detach() if values.requires_grad else values
     # A sum is finite only where all its terms are. It may also overflow: then the entries themselves decide.
     return math.isfinite(float(values.sum())) or bool(torch.isfinite(values).all())

@@ -487,8 +487,8 @@ def sign_step(
     *,
     out: Array | None = None,
     threads: int | None = None,
-) -> Array:
-    """Noise after a step of the sign of a gradient, inside the image bounds and the L-infinity ball.
+) -> tuple[Array, Array]:
+    """Noise after a step of the sign of a gradient, inside the image bounds and the L-infinity ball; and the image.
 
     See :func:`medadv.ops.sign_step`.
 
@@ -499,15 +499,15 @@ def sign_step(
         length: Of the step, in image units, finite; below 0 downhill.
         bounds: (low, high) in image units.
         radius: Of the ball, in image units, at least 0.
-        out: Where the result goes.
+        out: Where the noise goes.
         threads: At most so many.
 
     Returns:
-        ``[N, ...]``.
+        The noise and the image with it, each ``[N, ...]``.
 
     Example:
         >>> sign_step(np.array([[0.5, 1.0]]), np.zeros((1, 2)), np.array([[-3.0, 2.0]]), 0.25, (0.0, 1.0), 0.125)
-        array([[-0.125,  0.   ]])
+        (array([[-0.125,  0.   ]]), array([[0.375, 1.   ]]))
     """
     return operators.sign_step(image, noise, gradient, length, *bounds, radius, out=out, threads=_count(threads))
 

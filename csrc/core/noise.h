@@ -44,15 +44,19 @@ MEDADV_HD S clipped_noise(S noise, S image, S low, S high, S radius) {
   return clipped(clipped(noise, low - image, high - image), -radius, radius);
 }
 
+// An image with noise, rounded towards target, inside [low, high].
+template <typename S>
+MEDADV_HD S noisy_voxel(S image, S noise, S target, S low, S high) {
+  return clipped(add_towards(image, noise, target), low, high);
+}
+
 template <typename S>
 struct NoisyImage {
   const S *image, *noise, *towards;
   S low, high;
   S* out;
 
-  MEDADV_HD void operator()(int64_t i) const {
-    out[i] = clipped(add_towards(image[i], noise[i], towards[i]), low, high);
-  }
+  MEDADV_HD void operator()(int64_t i) const { out[i] = noisy_voxel(image[i], noise[i], towards[i], low, high); }
 };
 
 template <typename S>
@@ -64,16 +68,18 @@ struct ClippedNoise {
   MEDADV_HD void operator()(int64_t i) const { out[i] = clipped_noise(noise[i], image[i], low, high, radius); }
 };
 
-// Noise after a step of the sign of a gradient; no step where that is no number.
+// Noise after a step of the sign of a gradient, and the image with it; no step where that is no number.
 template <typename S>
-struct SteppedNoise {
+struct SignStep {
   const S *image, *noise, *gradient;
   S length, low, high, radius;
-  S* out;
+  S *stepped, *noisy;
 
   MEDADV_HD void operator()(int64_t i) const {
-    const S sign = S(gradient[i] > 0) - S(gradient[i] < 0);
-    out[i] = clipped_noise(noise[i] + length * sign, image[i], low, high, radius);
+    const S x = image[i], sign = S(gradient[i] > 0) - S(gradient[i] < 0);
+    const S moved = clipped_noise(noise[i] + length * sign, x, low, high, radius);
+    stepped[i] = moved;
+    noisy[i] = noisy_voxel(x, moved, x, low, high);
   }
 };
 

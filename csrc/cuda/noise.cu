@@ -48,8 +48,8 @@ template cudaError_t noise(int64_t, const NoisyImage<float>&, cudaStream_t);
 template cudaError_t noise(int64_t, const NoisyImage<double>&, cudaStream_t);
 template cudaError_t noise(int64_t, const ClippedNoise<float>&, cudaStream_t);
 template cudaError_t noise(int64_t, const ClippedNoise<double>&, cudaStream_t);
-template cudaError_t noise(int64_t, const SteppedNoise<float>&, cudaStream_t);
-template cudaError_t noise(int64_t, const SteppedNoise<double>&, cudaStream_t);
+template cudaError_t noise(int64_t, const SignStep<float>&, cudaStream_t);
+template cudaError_t noise(int64_t, const SignStep<double>&, cudaStream_t);
 template cudaError_t unit_step(int64_t, int64_t, const UnitStep<float>&, cudaStream_t);
 template cudaError_t unit_step(int64_t, int64_t, const UnitStep<double>&, cudaStream_t);
 

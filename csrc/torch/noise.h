@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <tuple>
 
 #include "core/noise.h"
 #include "torch/row_length.h"
@@ -73,9 +74,10 @@ Tensor project_noise(const Tensor& image, const Tensor& noise, double low, doubl
   return out;
 }
 
+// The noise after the step, and the image with it.
 template <typename Backend>
-Tensor sign_step(const Tensor& image, const Tensor& noise, const Tensor& gradient, double length, double low,
-                 double high, double radius) {
+std::tuple<Tensor, Tensor> sign_step(const Tensor& image, const Tensor& noise, const Tensor& gradient, double length,
+                                     double low, double high, double radius) {
   const char* op = "sign_step";
   check_noise(op, image, noise, low, high);
   check_same_shape(op, "gradient", gradient, "image", image);
@@ -84,14 +86,14 @@ Tensor sign_step(const Tensor& image, const Tensor& noise, const Tensor& gradien
   const typename Backend::Scope scope(image);
   const Tensor x = make_contiguous(image), d = make_contiguous(noise),
                g = make_contiguous(gradient);
-  Tensor out = new_output(x, shape(x));
-  if (empty(x)) return out;
+  Tensor stepped = new_output(x, shape(x)), noisy = new_output(x, shape(x));
+  if (empty(x)) return {stepped, noisy};
   dispatch_exact(op, x.scalar_type(), [&]<typename S>() {
     Backend::noise(scope, x.numel(),
-                   SteppedNoise<S>{x.const_data_ptr<S>(), d.const_data_ptr<S>(), g.const_data_ptr<S>(), S(length),
-                                   S(low), S(high), S(radius), out.mutable_data_ptr<S>()});
+                   SignStep<S>{x.const_data_ptr<S>(), d.const_data_ptr<S>(), g.const_data_ptr<S>(), S(length), S(low),
+                               S(high), S(radius), stepped.mutable_data_ptr<S>(), noisy.mutable_data_ptr<S>()});
   });
-  return out;
+  return {stepped, noisy};
 }
 
 template <typename Backend>

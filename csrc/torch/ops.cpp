@@ -52,7 +52,7 @@ STABLE_TORCH_LIBRARY(medadv, m) {
   m.def("add_noise(Tensor image, Tensor noise, Tensor? towards, float low, float high) -> Tensor");
   m.def("project_noise(Tensor image, Tensor noise, float low, float high, float radius, int norm) -> Tensor");
   m.def("sign_step(Tensor image, Tensor noise, Tensor gradient, float length, float low, float high, float radius)"
-        " -> Tensor");
+        " -> (Tensor, Tensor)");
   // radius: [N] float64.
   m.def("unit_step(Tensor image, Tensor noise, Tensor gradient, float length, float low, float high, Tensor radius,"
         " int norm) -> Tensor");

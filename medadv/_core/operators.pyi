@@ -90,7 +90,7 @@ def sign_step(
     *,
     out: Array | None = None,
     threads: int = 0,
-) -> Array: ...
+) -> tuple[Array, Array]: ...
 def unit_step(
     image: Array,
     noise: Array,

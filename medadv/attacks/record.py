@@ -15,7 +15,7 @@ class Record:
     Args:
         images: [N, C, *S] clean.
         parameters: of the identity.
-        loss: [N] at the clean images, minus infinity where the first image that is seen replaces them; written to.
+        loss: [N] at the clean images, minus infinity where the first image that is seen replaces them.
         predictions: [N] of the clean images, or [N, K] where an image has several labels.
         wrong: bool [N], already wrong; these rows stay clean.
         forwards: passes already made per image.
@@ -32,13 +32,11 @@ class Record:
         forwards: int,
         passes: int = 1,
     ) -> None:
-        self.images = images.detach()
-        self.parameters = {name: values.detach() for name, values in parameters.items()}
         # Somebody else's tensors until the first row is written: a copy of all images costs as much as a step.
         self._lender: str | None = "caller"
-        self.loss = loss
+        self.images, self.parameters = images.detach(), _without_graphs(parameters)
+        self.loss, self.predictions = loss, predictions
         self.clean_predictions = predictions
-        self.predictions = predictions.clone()
         self.already_wrong = wrong
         self.fooled = torch.zeros_like(wrong)
         self.step = torch.full_like(wrong, -1, dtype=torch.int64)
@@ -71,7 +69,7 @@ class Record:
         Args:
             rows: [M] int64, the examples, in ascending order, each once.
             step: steps made so far in this restart.
-            images: [M, C, *S] as shown to the victim; nothing may be written to them, nor to the parameters, later.
+            images: [M, C, *S] as shown to the victim; nothing may be written to them later, nor to what follows.
             parameters: of these images.
             loss: [M], without a graph.
             predictions: [M] int64, or [M, K] where an image has several labels.
@@ -84,8 +82,8 @@ class Record:
         return self._take(rows, step, images, parameters, loss, predictions, wrong, lent=True)
 
     def begin(self, rows: Tensor, loss: Tensor) -> None:
-        """What is seen of rows [M] must be better than their loss [M] at the clean images."""
-        self.loss.index_copy_(0, rows, loss)
+        """What is seen of rows [M] must be better than their loss [M] at the clean images, which is lent, too."""
+        self.loss = loss if len(rows) == len(self.loss) else self.loss.index_copy(0, rows, loss)
 
     def keep(
         self,
@@ -175,11 +173,9 @@ class Record:
         # Often all of them are better: then they need not be gathered first, nor copied where they are lent.
         every = len(chosen) == len(rows)
         if lent and every and len(rows) == len(self.images):
-            self.loss.copy_(loss)
-            self.predictions.copy_(predictions)
-            self.images = images.detach()
-            self.parameters = {name: values.detach() for name, values in parameters.items()}
             self._lender = "search"
+            self.images, self.parameters = images.detach(), _without_graphs(parameters)
+            self.loss, self.predictions = loss, predictions
             return
         self._own()
         kept, those = (rows, None) if every else (rows[chosen], chosen)
@@ -190,11 +186,11 @@ class Record:
             self.parameters[name].index_copy_(0, kept, _of(values, those))
 
     def _own(self) -> None:
-        """Make images and parameters tensors that may be written to."""
+        """Make what is kept tensors that may be written to."""
         if self._lender is not None:
-            self.images = self.images.clone()
-            self.parameters = {name: values.clone() for name, values in self.parameters.items()}
             self._lender = None
+            self.images, self.loss, self.predictions = self.images.clone(), self.loss.clone(), self.predictions.clone()
+            self.parameters = {name: values.clone() for name, values in self.parameters.items()}
 
     def _note_first(self, rows: Tensor, step: int, new: Tensor) -> None:
         if len(rows) < len(self.fooled):
@@ -240,6 +236,10 @@ def some(values: Tensor, rows: Tensor) -> Tensor:
     tensor([3., 5.])
     """
     return values if len(rows) == len(values) else values[rows]
+
+
+def _without_graphs(parameters: Parameters) -> Parameters:
+    return {name: values.detach() for name, values in parameters.items()}
 
 
 def _of(values: Tensor, chosen: Tensor | None) -> Tensor:

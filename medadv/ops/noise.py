@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.library import register_autograd, register_fake
 
 from medadv._words import RowNorm, check_radius, noise_norm
-from medadv.ops._registration import check_tensor, contiguous_like, register_batching
+from medadv.ops._registration import check_tensor, contiguous_like, register_batching, without_graph
 
 
 def add_noise(image: Tensor, noise: Tensor, bounds: tuple[float, float], towards: Tensor | None = None) -> Tensor:
@@ -78,17 +78,18 @@ def project_noise(
     check_tensor("project_noise", "image", image)
     check_tensor("project_noise", "noise", noise)
     word = noise_norm("project_noise", norm)
-    out: Tensor = torch.ops.medadv.project_noise(image.detach(), noise.detach(), *bounds, radius, word)
+    out: Tensor = torch.ops.medadv.project_noise(without_graph(image), without_graph(noise), *bounds, radius, word)
     return out
 
 
 def sign_step(
     image: Tensor, noise: Tensor, gradient: Tensor, length: float, bounds: tuple[float, float], radius: float
-) -> Tensor:
-    """Noise after a step of the sign of a gradient, inside the image bounds and the L-infinity ball.
+) -> tuple[Tensor, Tensor]:
+    """Noise after a step of the sign of a gradient, inside the image bounds and the L-infinity ball; and the image.
 
     The step of FGSM, BIM and PGD (Madry et al., "Towards deep learning models resistant to adversarial attacks", 2018):
-    ``project_noise(image, noise + length * gradient.sign(), bounds, radius)`` in one pass, bit for bit.
+    ``noise = project_noise(image, noise + length * gradient.sign(), bounds, radius)`` and ``add_noise(image, noise,
+    bounds)``, bit for bit, in one pass.
 
     Args:
         image: ``[N, ...]``, float32 or float64, inside the bounds.
@@ -99,7 +100,7 @@ def sign_step(
         radius: Of the ball, in image units, at least 0.
 
     Returns:
-        ``[N, ...]``, contiguous, without gradient.
+        The noise and the image with it, each ``[N, ...]``, contiguous, without gradient.
 
     Raises:
         TypeError: An argument is not a tensor.
@@ -108,13 +109,13 @@ def sign_step(
     Example:
         >>> image, gradient = torch.tensor([[0.5, 0.5, 1.0]]), torch.tensor([[-3.0, 0.0, 2.0]])
         >>> sign_step(image, torch.zeros(1, 3), gradient, 0.25, (0.0, 1.0), 0.125)
-        tensor([[-0.1250,  0.0000,  0.0000]])
+        (tensor([[-0.1250,  0.0000,  0.0000]]), tensor([[0.3750, 0.5000, 1.0000]]))
     """
     check_tensor("sign_step", "image", image)
     check_tensor("sign_step", "noise", noise)
     check_tensor("sign_step", "gradient", gradient)
-    detached = image.detach(), noise.detach(), gradient.detach()
-    out: Tensor = torch.ops.medadv.sign_step(*detached, length, *bounds, radius)
+    tensors = without_graph(image), without_graph(noise), without_graph(gradient)
+    out: tuple[Tensor, Tensor] = torch.ops.medadv.sign_step(*tensors, length, *bounds, radius)
     return out
 
 
@@ -163,9 +164,9 @@ def unit_step(
     check_tensor("unit_step", "gradient", gradient)
     if not isinstance(radius, Tensor):
         radius = torch.full((len(image),), check_radius("unit_step", radius), dtype=torch.float64, device=image.device)
-    detached = image.detach(), noise.detach(), gradient.detach()
+    tensors = without_graph(image), without_graph(noise), without_graph(gradient)
     word = noise_norm("unit_step", norm)
-    out: Tensor = torch.ops.medadv.unit_step(*detached, length, *bounds, radius.detach(), word)
+    out: Tensor = torch.ops.medadv.unit_step(*tensors, length, *bounds, without_graph(radius), word)
     return out
 
 
@@ -187,8 +188,10 @@ def _(image: Tensor, noise: Tensor, low: float, high: float, radius: float, norm
 
 
 @register_fake("medadv::sign_step")
-def _(image: Tensor, noise: Tensor, gradient: Tensor, length: float, low: float, high: float, radius: float) -> Tensor:
-    return contiguous_like(image)
+def _(
+    image: Tensor, noise: Tensor, gradient: Tensor, length: float, low: float, high: float, radius: float
+) -> tuple[Tensor, Tensor]:
+    return contiguous_like(image), contiguous_like(image)
 
 
 @register_fake("medadv::unit_step")

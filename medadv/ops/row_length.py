@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.library import register_fake
 
 from medadv._words import RowNorm, row_norm
-from medadv.ops._registration import check_tensor, contiguous_like, register_batching
+from medadv.ops._registration import check_tensor, contiguous_like, register_batching, without_graph
 
 
 def row_lengths(values: Tensor, norm: RowNorm = "l2", origin: Tensor | None = None) -> Tensor:
@@ -35,8 +35,8 @@ def row_lengths(values: Tensor, norm: RowNorm = "l2", origin: Tensor | None = No
     check_tensor("row_lengths", "values", values)
     if origin is not None:
         check_tensor("row_lengths", "origin", origin)
-        origin = origin.detach()
-    lengths: Tensor = torch.ops.medadv.row_lengths(values.detach(), origin, row_norm("row_lengths", norm))
+        origin = without_graph(origin)
+    lengths: Tensor = torch.ops.medadv.row_lengths(without_graph(values), origin, row_norm("row_lengths", norm))
     return lengths
 
 
@@ -60,7 +60,7 @@ def unit_rows(values: Tensor, norm: RowNorm = "l2") -> Tensor:
                 [ 0.0000,  0.0000]])
     """
     check_tensor("unit_rows", "values", values)
-    rows: Tensor = torch.ops.medadv.unit_rows(values.detach(), row_norm("unit_rows", norm))
+    rows: Tensor = torch.ops.medadv.unit_rows(without_graph(values), row_norm("unit_rows", norm))
     return rows
 
 

@@ -162,7 +162,8 @@ class Additive:
             rule: of the step.
 
         Returns:
-            From images, parameters, gradients, lengths and bounds to the next parameters; None for other rules.
+            From images, parameters, gradients, lengths and bounds to the next parameters, and what they make of the
+            images where that comes with them; None for other rules.
         """
         return {("linf", "sign"): self._sign_step, ("l2", "l2"): self._unit_step}.get((self.norm, rule))
 
@@ -228,15 +229,17 @@ class Additive:
 
     def _sign_step(
         self, images: Tensor, parameters: Parameters, gradients: Parameters, lengths: dict[str, float], bounds: Bounds
-    ) -> Parameters:
+    ) -> tuple[Parameters, Tensor]:
         noise, gradient = parameters["noise"], gradients["noise"]
-        return {"noise": ops.sign_step(images, noise, gradient, lengths["noise"], bounds, self._radius(bounds))}
+        noise, changed = ops.sign_step(images, noise, gradient, lengths["noise"], bounds, self._radius(bounds))
+        return {"noise": noise}, changed
 
     def _unit_step(
         self, images: Tensor, parameters: Parameters, gradients: Parameters, lengths: dict[str, float], bounds: Bounds
-    ) -> Parameters:
+    ) -> tuple[Parameters, None]:
         noise, gradient = parameters["noise"], gradients["noise"]
-        return {"noise": ops.unit_step(images, noise, gradient, lengths["noise"], bounds, self._radius(bounds))}
+        noise = ops.unit_step(images, noise, gradient, lengths["noise"], bounds, self._radius(bounds))
+        return {"noise": noise}, None
 
     def _into_l1_ball(self, noise: Tensor, low: Tensor, high: Tensor, bounds: Bounds) -> Tensor:
         radius = self._radius(bounds)

@@ -15,8 +15,11 @@ Self = TypeVar("Self", bound="Perturbation")
 Bounds = tuple[float, float]
 """Lowest and highest possible value of an image, in image units."""
 
-Step = Callable[[Tensor, Parameters, Parameters, dict[str, float], Bounds], Parameters]
-"""From images, parameters, gradients, lengths of the step by name, and bounds to the next parameters."""
+Step = Callable[[Tensor, Parameters, Parameters, dict[str, float], Bounds], tuple[Parameters, Tensor | None]]
+"""From images, parameters, gradients, lengths of the step by name, and bounds to the next parameters.
+
+And to what `Perturbation.apply` makes of them, where that comes with the step.
+"""
 
 
 class Draw(Protocol):

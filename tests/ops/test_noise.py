@@ -116,13 +116,16 @@ def test_a_step_is_that_of_the_sign_then_projected(device, dtype, shape, length)
     gradient[gradient.abs() < 0.05] = 0.0
     gradient.view(-1)[0] = torch.nan
     expected = project_noise(image, torch.add(noise, gradient.sign(), alpha=length), (0.0, 1.0), 0.125)
-    assert torch.equal(sign_step(image, noise, gradient, length, (0.0, 1.0), 0.125), expected)
+    stepped, noisy = sign_step(image, noise, gradient, length, (0.0, 1.0), 0.125)
+    assert torch.equal(stepped, expected)
+    assert torch.equal(noisy, add_noise(image, expected, (0.0, 1.0)))
 
 
 @given(numbers, numbers, numbers, st.floats(0, 2.0**10, width=32), st.floats(0, 2.0**10, width=32))
 def test_a_step_stays_in_the_ball_and_never_leads_downhill(start, noise, slope, length, radius):
     x, d, g = one(start, max(-radius, min(noise, radius)), slope)
-    stepped = sign_step(x, d, g, length, WIDE, radius)
+    stepped, noisy = sign_step(x, d, g, length, WIDE, radius)
+    assert torch.equal(noisy, add_noise(x, stepped, WIDE))
     assert abs(stepped.item()) <= radius
     assert (stepped.item() - d.item()) * (slope > 0) >= 0
     assert (stepped.item() - d.item()) * (slope < 0) <= 0
@@ -212,7 +215,7 @@ def test_what_is_no_number_stays(device):
     noise[0, 0, 1, 1] = torch.nan
     assert add_noise(image, noise, (0.0, 1.0)).isnan().sum() == 1
     assert project_noise(image, noise, (0.0, 1.0), 0.1).isnan().sum() == 1
-    assert sign_step(image, noise, image, 0.1, (0.0, 1.0), 0.1).isnan().sum() == 1
+    assert [out.isnan().sum() for out in sign_step(image, noise, image, 0.1, (0.0, 1.0), 0.1)] == [1, 1]
     assert unit_step(image, noise, image, 0.1, (0.0, 1.0), 0.1, "linf").isnan().sum() == 1
 
 
@@ -224,7 +227,7 @@ def test_gradient_is_that_of_a_sum():
     grads = torch.autograd.grad(out, (image, noise), torch.full_like(out, 3.0))
     assert all(torch.equal(grad, torch.full_like(out, 3.0)) for grad in grads)
     assert not project_noise(image, noise, (0.0, 1.0), 0.1).requires_grad
-    assert not sign_step(image, noise, noise, 0.1, (0.0, 1.0), 0.1).requires_grad
+    assert not any(out.requires_grad for out in sign_step(image, noise, noise, 0.1, (0.0, 1.0), 0.1))
     assert not unit_step(image, noise, noise, 0.1, (0.0, 1.0), 0.1).requires_grad
 
 
@@ -246,7 +249,7 @@ def test_registration(device, dtype):
         lambda x, d: add_noise(x, d, (-1.0, 1.0), d),
         lambda x, d: project_noise(x, d, (-1.0, 1.0), 0.1),
         lambda x, d: project_noise(x, d, (-1.0, 1.0), 0.1, "l2"),
-        lambda x, d: sign_step(x, d, d - x, 0.1, (-1.0, 1.0), 0.2),
+        lambda x, d: torch.stack(sign_step(x, d, d - x, 0.1, (-1.0, 1.0), 0.2), 1),
         lambda x, d: unit_step(x, d, d - x, 0.1, (-1.0, 1.0), x.flatten(1).double().abs().amax(1), "linf"),
         lambda x, d: unit_step(x, d, d - x, 0.1, (-1.0, 1.0), x.flatten(1).double().abs().amax(1), "l2"),
     ],
@@ -266,7 +269,8 @@ def test_compiles(device):
     assert torch.equal(compiled(image, noise), project_noise(image, noise, (0.0, 1.0), 0.2, "l2"))
     torch._dynamo.reset()
     compiled = torch.compile(lambda x, d: sign_step(x, d, d, 0.1, (0.0, 1.0), 0.2), fullgraph=True)
-    assert torch.equal(compiled(image, noise), sign_step(image, noise, noise, 0.1, (0.0, 1.0), 0.2))
+    expected = sign_step(image, noise, noise, 0.1, (0.0, 1.0), 0.2)
+    assert all(map(torch.equal, compiled(image, noise), expected))
     torch._dynamo.reset()
     compiled = torch.compile(lambda x, d: unit_step(x, d, d, 0.1, (0.0, 1.0), 0.2), fullgraph=True)
     assert torch.equal(compiled(image, noise), unit_step(image, noise, noise, 0.1, (0.0, 1.0), 0.2))
@@ -277,7 +281,7 @@ def test_same_bits_for_any_number_of_threads():
     for run in (
         lambda: add_noise(image, noise, (0.0, 1.0)),
         lambda: project_noise(image, noise, (0.0, 1.0), 3.0, "l2"),
-        lambda: sign_step(image, noise, noise, 0.1, (0.0, 1.0), 0.2),
+        lambda: torch.cat(sign_step(image, noise, noise, 0.1, (0.0, 1.0), 0.2)),
         lambda: unit_step(image, noise, noise, 0.1, (0.0, 1.0), 0.2),
     ):
         one_thread, two_threads = bits_for_threads(run)
@@ -288,7 +292,7 @@ def test_no_images():
     image = torch.zeros(0, 1, 4, 4)
     assert add_noise(image, image, (0.0, 1.0)).shape == image.shape
     assert project_noise(image, image, (0.0, 1.0), 1.0, "l2").shape == image.shape
-    assert sign_step(image, image, image, 0.1, (0.0, 1.0), 1.0).shape == image.shape
+    assert [out.shape for out in sign_step(image, image, image, 0.1, (0.0, 1.0), 1.0)] == [image.shape, image.shape]
     assert unit_step(image, image, image, 0.1, (0.0, 1.0), 1.0).shape == image.shape
 
 

@@ -21,14 +21,12 @@ class CleanPass:
     Attributes:
         parameters: of the identity.
         leaves: what gradients are taken to, by the names of the parameters.
-        images: [N, C, *S] that the perturbation makes of them: the clean images bit by bit.
-        logits: [N, K] float32 of these images.
+        logits: [N, K] float32 of the clean images.
         features: of the parts of the victim's module that the objective names.
     """
 
     parameters: Parameters
     leaves: Parameters
-    images: Tensor
     logits: Tensor
     features: Features
 
@@ -37,7 +35,6 @@ class CleanPass:
         return CleanPass(
             {name: values[rows] for name, values in self.parameters.items()},
             self.leaves,
-            self.images[rows],
             self.logits[rows],
             {layer: values[rows] for layer, values in self.features.items()},
         )
@@ -83,11 +80,11 @@ def clean_pass(
             if not torch.equal(changed, images):
                 return None
         logits, features = victim.clean_look(changed, targets, layers)
-    return CleanPass(parameters, leaves, changed, logits, features)
+    return CleanPass(parameters, leaves, logits, features)
 
 
 def changed_images(
-    perturbation: Perturbation, images: Tensor, parameters: Parameters, bounds: Bounds
+    perturbation: Perturbation, images: Tensor, parameters: Parameters, bounds: Bounds, made: Tensor | None = None
 ) -> tuple[Tensor, Parameters, Parameters]:
     """What a perturbation makes of images, with a graph where gradients are on.
 
@@ -96,6 +93,7 @@ def changed_images(
         images: [N, C, *S] float32.
         parameters: of the change.
         bounds: (low, high) in image units.
+        made: what `apply` makes of these, without a graph, where it is known; becomes the changed images.
 
     Returns:
         The changed images [N, C, *S]; the parameters that are part of the graph; and the leaves of the graph by the
@@ -107,13 +105,13 @@ def changed_images(
     >>> leaves["noise"] is changed
     True
     """
-    if not torch.is_grad_enabled():
-        return perturbation.apply(images, parameters, bounds), parameters, parameters
-    name = image_gradient_of(perturbation)
-    if name is None:
+    name, graph = image_gradient_of(perturbation), torch.is_grad_enabled()
+    if graph and name is None:
         leaves = {name: values.detach().requires_grad_() for name, values in parameters.items()}
         return perturbation.apply(images, leaves, bounds), leaves, leaves
-    with torch.no_grad():
-        changed = perturbation.apply(images, parameters, bounds)
-    changed.requires_grad_()
-    return changed, parameters, {name: changed}
+    if made is None:
+        with torch.no_grad():
+            made = perturbation.apply(images, parameters, bounds)
+    if not graph or name is None:
+        return made, parameters, parameters
+    return made.requires_grad_(), parameters, {name: made}

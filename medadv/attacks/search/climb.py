@@ -87,7 +87,10 @@ class _Sight:
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
-    """Images [M, C, *S] that were shown to the victim, of what parameters, what it said, and a way to ask it more."""
+    """Images [M, C, *S] that were shown to the victim, of what parameters, what it said, and a way to ask it more.
+
+    The images are without a graph.
+    """
 
     images: Tensor
     parameters: Parameters
@@ -135,13 +138,13 @@ class Climb:
         if len(place.rows) == 0:
             return
         steps = _Steps(search, self.perturbation, self.victim.bounds)
-        at_the_image = search.gradient.at_the_image(self.victim)
+        at_the_image, made = search.gradient.at_the_image(self.victim), None
         for step in told(range(search.steps)):
             place.step = step
             if first is not None and step == 0:
                 sight = self._clean_sight(place, first)
             else:
-                sight = self._look(place, parameters, at_the_image)
+                sight = self._look(place, parameters, at_the_image, made)
             going = sight.going
             if going is not None:
                 if not bool(going.any()):
@@ -150,10 +153,10 @@ class Climb:
                 steps.keep(going)
                 draw.keep(going)
             slope = partial(self._slope, place)
-            parameters = steps.move(place.images, parameters, sight.gradients, sight.value, slope, draw)
+            parameters, made = steps.move(place.images, parameters, sight.gradients, sight.value, slope, draw)
             place.before = sight.images
         place.step = search.steps
-        self._look(place, parameters, with_gradient=False)
+        self._look(place, parameters, False, made)
 
     def _of(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images, targets and clean logits of some rows; of all of them without a copy."""
@@ -197,31 +200,40 @@ class Climb:
         rows = None if len(place.rows) == len(self.images) else place.rows
         seen = first if rows is None else first.only(rows)
         ask = partial(self._ask, place, _as_it_is, self.victim)
-        value = self._value(place, _Shown(seen.images, seen.parameters, seen.logits, seen.features, ask))
-        self.record.begin(place.rows, value.detach())
+        value = self._value(place, _Shown(place.images, seen.parameters, seen.logits, seen.features, ask))
+        found = value.detach()
+        self.record.begin(place.rows, found)
         gradients = self._gradients(place, value, None, first.leaves, rows)
-        return _Sight(value.detach(), place.images, gradients, going=None)
+        return _Sight(found, place.images, gradients, going=None)
 
-    def _look(self, place: _Place, parameters: Parameters, with_gradient: bool) -> _Sight:
-        """Show the images to the victim, as many as it is shown at once, and write down what it says."""
+    def _look(self, place: _Place, parameters: Parameters, with_gradient: bool, made: Tensor | None = None) -> _Sight:
+        """Show the images to the victim, as many as it is shown at once, and write down what it says.
+
+        They are made of the parameters, unless the last step made them.
+        """
         packs = self._packs(place)
         if packs is None:
-            return self._look_at(place, parameters, with_gradient)
+            return self._look_at(place, parameters, with_gradient, made)
         return _Sight.joined(
-            [self._look_at(place.only(rows), _only(parameters, rows), with_gradient) for rows in packs]
+            [
+                self._look_at(
+                    place.only(rows), _only(parameters, rows), with_gradient, None if made is None else made[rows]
+                )
+                for rows in packs
+            ]
         )
 
-    def _look_at(self, place: _Place, parameters: Parameters, with_gradient: bool) -> _Sight:
+    def _look_at(self, place: _Place, parameters: Parameters, with_gradient: bool, made: Tensor | None) -> _Sight:
         with torch.set_grad_enabled(with_gradient):
-            shown, leaves = self._show(place, parameters, _as_it_is, self.victim)
+            shown, leaves = self._show(place, parameters, _as_it_is, self.victim, made)
             value = self._value(place, shown)
-        changed = shown.images.detach()
+        changed, seen = shown.images, value.detach()
         goals = None if self.goals is None else self.goals[place.rows]
         answers, fooled = outcome(self.victim, shown.logits.detach(), place.targets, goals)
-        found = self.record.see(place.rows, place.step, changed, parameters, value.detach(), answers, fooled)
+        found = self.record.see(place.rows, place.step, changed, parameters, seen, answers, fooled)
         going = ~fooled if found and self.search.stop_early else None
         gradients = self._gradients(place, value, going, leaves) if with_gradient else None
-        return _Sight(value.detach(), changed, gradients, going)
+        return _Sight(seen, changed, gradients, going)
 
     def _slope(self, place: _Place, parameters: Parameters, view: View, sample: int) -> Parameters:
         """The gradient elsewhere than at the image that was looked at."""
@@ -237,17 +249,21 @@ class Climb:
         self.record.count_forwards(place.rows, 1)
         return self._gradients(place, value, None, leaves)
 
-    def _show(self, place: _Place, parameters: Parameters, view: View, victim: Victim) -> tuple[_Shown, Parameters]:
+    def _show(
+        self, place: _Place, parameters: Parameters, view: View, victim: Victim, made: Tensor | None = None
+    ) -> tuple[_Shown, Parameters]:
         """Show the changed images, and what gradients are taken to, where there is a graph."""
-        changed, parameters, leaves = changed_images(self.perturbation, place.images, parameters, victim.bounds)
+        bounds = victim.bounds
+        changed, parameters, leaves = changed_images(self.perturbation, place.images, parameters, bounds, made)
         logits, features = victim.look(view(changed), layers_of(self.objective))
-        return _Shown(changed, parameters, logits, features, partial(self._ask, place, view, victim)), leaves
+        ask = partial(self._ask, place, view, victim)
+        return _Shown(changed.detach(), parameters, logits, features, ask), leaves
 
     def _value(self, place: _Place, shown: _Shown) -> Tensor:
         """The value that is raised, [M]."""
         situation = Situation(
             clean=place.images,
-            images=shown.images.detach(),
+            images=shown.images,
             before=place.before,
             clean_logits=place.clean_logits,
             restart=place.restart,
@@ -305,17 +321,18 @@ class _Steps:
 
     def move(
         self, images: Tensor, parameters: Parameters, own: Parameters | None, value: Tensor, slope: Slope, draw: Draw
-    ) -> Parameters:
+    ) -> tuple[Parameters, Tensor | None]:
+        """The next parameters, and the images made of them where these come with the step."""
         project = partial(self._perturbation.project, images, bounds=self._bounds)
         if isinstance(self._ascent, AdaptiveAscent):
             gradients = self._estimate(parameters, own, images, slope, draw)
-            return self._ascent.move(parameters, gradients, value, project)
+            return self._ascent.move(parameters, gradients, value, project), None
         where = self._ascent.ahead(parameters) if self._nesterov else parameters
         gradients = self._estimate(where, own, images, slope, draw)
         if self._fused_step is not None:
             followed = self._ascent.followed(gradients)
             return self._fused_step(images, parameters, followed, self._ascent.lengths, self._bounds)
-        return project(self._ascent.move(parameters, gradients))
+        return project(self._ascent.move(parameters, gradients)), None
 
     def keep(self, rows: Tensor) -> None:
         self._estimate.keep(rows)

@@ -173,11 +173,11 @@ def maximise(
         record = Record(images, identity, loss, answers, ~right, shown, victim.passes)
         climb = Climb(search, perturbation, objective, victim, images, targets, ids, logits, goals, record)
         for restart in told(range(search.restarts)):
+            if restart > 0 and search.stop_early:
+                rows = rows[~record.fooled[rows]]
             if len(rows) == 0:
                 break
             climb.run(restart, rows, first)
-            if search.stop_early:
-                rows = rows[~record.fooled[rows]]
         return record.result(distance_of(perturbation, images, record.parameters, record.images, victim.bounds))
 
 

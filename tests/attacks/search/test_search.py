@@ -395,12 +395,18 @@ class WithoutSteps(Additive):
 
 @pytest.mark.parametrize("momentum", [0.0, 1.0])
 @pytest.mark.parametrize("random_start", [False, True])
+@pytest.mark.parametrize("stop_early", [False, True])
+@pytest.mark.parametrize("batch_size", [None, 5])
 @pytest.mark.parametrize(("norm", "rule", "eps"), [("linf", "sign", 0.05), ("l2", "l2", 0.4)])
-def test_a_step_in_one_pass_is_a_step_and_a_projection(lab, momentum, random_start, norm, rule, eps):
+def test_a_step_in_one_pass_is_a_step_and_a_projection(
+    lab, momentum, random_start, stop_early, batch_size, norm, rule, eps
+):
     victim = lab.curved_victim()
     x = lab.images_in(UNIT, (16, 1, 8, 8))
     y = lab.answers(victim, x)
-    search = Search(6, rule=rule, momentum=momentum, random_start=random_start, stop_early=False)
+    if batch_size is not None:
+        victim = victim.in_batches_of(batch_size)
+    search = Search(6, rule=rule, momentum=momentum, random_start=random_start, stop_early=stop_early)
     fused = run(search, Additive(eps, norm), victim, x, y)
     apart = run(search, WithoutSteps(eps, norm), victim, x, y)
     if norm == "linf":
