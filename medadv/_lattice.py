@@ -30,10 +30,7 @@ def lattice_shape(size: Sequence[int], spacing: float | Sequence[float]) -> tupl
         >>> lattice_shape((1, 33, 65), (16, 16, 32))
         (4, 5, 5)
     """
-    try:
-        spacings = per_axis(spacing, len(size))
-    except (TypeError, ValueError):
-        raise TypeError(f"lattice_shape: spacing must be a number or one per axis, got {spacing!r}") from None
+    spacings = per_axis("lattice_shape", "spacing", spacing, len(size))
     if len(spacings) != len(size):
         raise ValueError(
             f"lattice_shape: spacing must be one number or one per axis of size ({len(size)}), got {len(spacings)}"
@@ -45,14 +42,29 @@ def lattice_shape(size: Sequence[int], spacing: float | Sequence[float]) -> tupl
     return tuple(max(1, round((n - 1) / s)) + 3 for n, s in zip(size, spacings, strict=True))
 
 
-def per_axis(value: float | Sequence[float], axes: int) -> list[float]:
+def per_axis(op: str, name: str, value: float | Sequence[float], axes: int) -> list[float]:
     """One number for all axes, or one per axis as it is.
 
+    Args:
+        op: Who asks, for the sentence of an error.
+        name: Of the argument.
+        value: What was given.
+        axes: How many there are.
+
+    Raises:
+        TypeError: The value is neither.
+
     Example:
-        >>> per_axis(1, 2), per_axis((1, 0.5), 2)
+        >>> per_axis("warp", "voxel_size", 1, 2), per_axis("warp", "voxel_size", (1, 0.5), 2)
         ([1.0, 1.0], [1.0, 0.5])
     """
-    return [float(value)] * axes if isinstance(value, Real) else [float(v) for v in value]  # type: ignore[union-attr]
+    values = [value] * axes if isinstance(value, Real) else value
+    try:
+        if not isinstance(values, str):  # whose letters may be digits
+            return [float(each) for each in values]  # type: ignore[union-attr]
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(f"{op}: {name} must be a number or one per axis, got {value!r}")
 
 
 def image_geometry(op: str, size: Sequence[int], voxel_size: float | Sequence[float]) -> tuple[list[int], list[float]]:
@@ -64,7 +76,7 @@ def image_geometry(op: str, size: Sequence[int], voxel_size: float | Sequence[fl
     """
     if isinstance(size, (int, float)):
         raise TypeError(f"{op}: size must be the voxels along every axis of a lattice's image, got {size}")
-    return list(size), per_axis(voxel_size, len(size))
+    return list(size), per_axis(op, "voxel_size", voxel_size, len(size))
 
 
 def cell_lengths(
@@ -82,7 +94,7 @@ def cell_lengths(
         >>> cell_lengths("bending_energy", (4, 5), (2, 3), 1.5)
         [1.5, 1.5]
     """
-    lengths = per_axis(voxel_size, len(size))
+    lengths = per_axis(op, "voxel_size", voxel_size, len(size))
     if not len(knots) == len(size) == len(lengths):
         raise ValueError(
             f"{op}: size and voxel_size must have one entry per axis of the lattice "

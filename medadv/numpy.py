@@ -190,7 +190,10 @@ def spline_field(
     voxels = [int(n) for n in size]
     if derivative is None:
         return operators.spline_field(lattice, voxels, out=out, threads=_count(threads))
-    orders, lengths = [int(order) for order in derivative], per_axis(voxel_size, len(voxels))
+    orders, lengths = (
+        [int(order) for order in derivative],
+        per_axis("spline_field", "voxel_size", voxel_size, len(voxels)),
+    )
     return operators.spline_derivative(lattice, voxels, orders, lengths, out=out, threads=_count(threads))
 
 
@@ -408,7 +411,10 @@ def gaussian_blur(
         >>> gaussian_blur(step, 0.5)[0, 0, 0].round(4)
         array([5.000e-04, 1.067e-01, 8.933e-01, 9.995e-01])
     """
-    word, sigmas = blur_padding("gaussian_blur", padding), per_axis(sigma, _axes("gaussian_blur", "image", image))
+    word, sigmas = (
+        blur_padding("gaussian_blur", padding),
+        per_axis("gaussian_blur", "sigma", sigma, _axes("gaussian_blur", "image", image)),
+    )
     return operators.gaussian_blur(image, sigmas, word, float(truncate), out=out, threads=_count(threads))
 
 
@@ -671,7 +677,7 @@ def total_variation(field: Array, voxel_size: float | Sequence[float] = 1.0, *, 
         >>> total_variation(stripes)  # 3 steps of 1 in each of 3 rows
         array([9.])
     """
-    lengths = per_axis(voxel_size, _axes("total_variation", "field", field))
+    lengths = per_axis("total_variation", "voxel_size", voxel_size, _axes("total_variation", "field", field))
     return _total(operators.dense_total_variation(field, lengths, threads=_count(threads)), field)
 
 
@@ -710,7 +716,9 @@ def jacobian_determinant(
     if size is not None:
         geometry = image_geometry("jacobian_determinant", size, voxel_size)
         return operators.spline_jacobian_determinant(displacement, *geometry, out=out, threads=_count(threads))
-    lengths = per_axis(voxel_size, _axes("jacobian_determinant", "displacement", displacement))
+    lengths = per_axis(
+        "jacobian_determinant", "voxel_size", voxel_size, _axes("jacobian_determinant", "displacement", displacement)
+    )
     return operators.jacobian_determinant(displacement, lengths, out=out, threads=_count(threads))
 
 
@@ -747,7 +755,9 @@ def folding_penalty(
         geometry = image_geometry("folding_penalty", size, voxel_size)
         penalty = operators.spline_folding_penalty(displacement, *geometry, float(threshold), threads=_count(threads))
     else:
-        lengths = per_axis(voxel_size, _axes("folding_penalty", "displacement", displacement))
+        lengths = per_axis(
+            "folding_penalty", "voxel_size", voxel_size, _axes("folding_penalty", "displacement", displacement)
+        )
         penalty = operators.folding_penalty(displacement, lengths, float(threshold), threads=_count(threads))
     return penalty.astype(_arithmetic(displacement), copy=False)
 
@@ -808,7 +818,7 @@ def _energy(
     axes = _axes(name, "field" if size is None else "lattice", field)
     if size is None:
         dense = getattr(operators, f"dense_{name}")
-        return _total(dense(field, per_axis(voxel_size, axes), threads=_count(threads)), field)
+        return _total(dense(field, per_axis(name, "voxel_size", voxel_size, axes), threads=_count(threads)), field)
     lengths = cell_lengths(name, field.shape[2:], size, voxel_size)
     energy, _ = getattr(operators, name)(field, lengths, threads=_count(threads))
     return _total(energy, field)

@@ -138,7 +138,7 @@ def total_variation(field: Tensor, voxel_size: float | Sequence[float] = 1.0) ->
 
 def _dense(name: str, op: str, field: Tensor, voxel_size: float | Sequence[float]) -> Tensor:
     check_tensor(name, "field", field)
-    energy = getattr(torch.ops.medadv, op)(field, per_axis(voxel_size, field.dim() - 2))
+    energy = getattr(torch.ops.medadv, op)(field, per_axis(name, "voxel_size", voxel_size, field.dim() - 2))
     return _total(energy, field)
 
 

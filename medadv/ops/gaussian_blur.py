@@ -56,7 +56,7 @@ def gaussian_blur(
         tensor([5.2773e-04, 1.0671e-01, 8.9329e-01, 9.9947e-01])
     """
     check_tensor("gaussian_blur", "image", image)
-    word, sigmas = blur_padding("gaussian_blur", padding), per_axis(sigma, image.dim() - 2)
+    word, sigmas = blur_padding("gaussian_blur", padding), per_axis("gaussian_blur", "sigma", sigma, image.dim() - 2)
     out: Tensor = torch.ops.medadv.gaussian_blur(image, sigmas, word, float(truncate))
     return out
 

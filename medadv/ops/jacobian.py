@@ -66,7 +66,9 @@ def jacobian_determinant(
     if size is not None:
         return lattice_determinant(displacement, size, voxel_size)
     check_tensor("jacobian_determinant", "displacement", displacement)
-    out: Tensor = torch.ops.medadv.jacobian_determinant(displacement, per_axis(voxel_size, displacement.dim() - 2))
+    out: Tensor = torch.ops.medadv.jacobian_determinant(
+        displacement, per_axis("jacobian_determinant", "voxel_size", voxel_size, displacement.dim() - 2)
+    )
     return out
 
 
@@ -109,7 +111,7 @@ def folding_penalty(
         penalty = lattice_folding(displacement, size, voxel_size, threshold)
     else:
         check_tensor("folding_penalty", "displacement", displacement)
-        lengths = per_axis(voxel_size, displacement.dim() - 2)
+        lengths = per_axis("folding_penalty", "voxel_size", voxel_size, displacement.dim() - 2)
         penalty = torch.ops.medadv.folding_penalty(displacement, lengths, float(threshold))
     return penalty if displacement.dtype == torch.float64 else penalty.float()
 

@@ -58,7 +58,7 @@ def spline_field(
     if derivative is None:
         field = torch.ops.medadv.spline_field(lattice, list(size))
     else:
-        lengths = per_axis(voxel_size, len(size))
+        lengths = per_axis("spline_field", "voxel_size", voxel_size, len(size))
         field = torch.ops.medadv.spline_derivative(lattice, list(size), list(derivative), lengths)
     return field
 
