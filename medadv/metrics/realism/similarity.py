@@ -61,8 +61,9 @@ def ssim(clean: Tensor, changed: Tensor, bounds: Bounds = (0.0, 1.0)) -> Tensor:
     >>> float(ssim(clean, clean))
     1.0
     """
-    similarity, _ = _structure(clean, changed, check_pair(clean, changed, bounds))
-    return similarity
+    width = check_pair(clean, changed, bounds)
+    _check_size(clean, scales=1)
+    return _structure(clean, changed, width)[0]
 
 
 def ms_ssim(clean: Tensor, changed: Tensor, bounds: Bounds = (0.0, 1.0), scales: int = 5) -> Tensor:
@@ -89,6 +90,7 @@ def ms_ssim(clean: Tensor, changed: Tensor, bounds: Bounds = (0.0, 1.0), scales:
     """
     width = check_pair(clean, changed, bounds)
     scales = _arguments.whole(scales, "scales", at_least=1, below=len(_SCALE_WEIGHTS) + 1)
+    _check_size(clean, scales)
     shrink = functional.avg_pool2d if clean.ndim == 4 else functional.avg_pool3d
     weights = _SCALE_WEIGHTS[:scales]
     product = torch.ones(len(clean), dtype=torch.float64, device=clean.device)
@@ -101,13 +103,17 @@ def ms_ssim(clean: Tensor, changed: Tensor, bounds: Bounds = (0.0, 1.0), scales:
     return product
 
 
+def _check_size(images: Tensor, scales: int) -> None:
+    least = (2 * _RADIUS + 1) * 2 ** (scales - 1)
+    if min(images.shape[2:]) < least:
+        at = f" for {scales} scales" if scales > 1 else ""
+        raise ValueError(
+            f"images must have at least {least} voxels along every axis{at}, got {list(images.shape[2:])}."
+        )
+
+
 def _structure(clean: Tensor, changed: Tensor, width: float) -> tuple[Tensor, Tensor]:
     """Similarity, and its factor of contrast and structure, [N] each."""
-    if min(clean.shape[2:]) < 2 * _RADIUS + 1:
-        raise ValueError(
-            f"images must have at least {2 * _RADIUS + 1} voxels along every axis, at every scale, got "
-            f"{list(clean.shape[2:])}."
-        )
     x, y = clean.double(), changed.double()
     means = [_window(values) for values in (x, y, x * x, y * y, x * y)]
     mean_x, mean_y = means[:2]
