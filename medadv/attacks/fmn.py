@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medadv import _arguments, ops
 from medadv._words import RowNorm
-from medadv.attacks.minimum_norm.ball import to_ball, to_l1_ball_in_box
+from medadv.attacks.minimum_norm.ball import to_l0_ball, to_l1_ball_in_box
 from medadv.attacks.minimum_norm.boundary import classes_for, guess_and_gradient
 from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.length import dual_length, length, per_row, positive
@@ -114,7 +114,7 @@ class FMN(MinimumNormGradientAttack):
         noise = torch.add(noise, ops.unit_rows(gradient), alpha=length)
         if self.norm == "l0":
             # The largest entries as they came, not as they are left by the bounds.
-            return hunt.clip(rows, to_ball(noise, radius, "l0"))
+            return hunt.clip(rows, to_l0_ball(noise, radius))
         # Clipped first, entries at the bounds would be drawn away from them, again in every step.
         return to_l1_ball_in_box(noise, *hunt.room(rows), radius)
 

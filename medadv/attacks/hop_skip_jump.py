@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from medadv import _arguments, ops
-from medadv.attacks.minimum_norm.ball import to_ball
+from medadv.attacks.minimum_norm.ball import to_linf_ball
 from medadv.attacks.minimum_norm.hunt import Hunt
 from medadv.attacks.minimum_norm.length import length, per_row
 from medadv.attacks.minimum_norm.minimum_norm_attack import MinimumNormAttack
@@ -128,7 +128,7 @@ class HopSkipJump(MinimumNormAttack):
         nearest = noise
         for _ in range(math.ceil(-math.log2(self._tolerance(noise[0].numel())))):
             middle = (inner + outer) / 2
-            shorter = noise * per_row(middle, noise) if norm == "l2" else to_ball(noise, middle * limit, "linf")
+            shorter = noise * per_row(middle, noise) if norm == "l2" else to_linf_ball(noise, middle * limit)
             adversarial = hunt.look(rows, step, shorter).adversarial
             inner, outer = torch.where(adversarial, inner, middle), torch.where(adversarial, middle, outer)
             nearest = torch.where(per_row(adversarial, noise) > 0, shorter, nearest)

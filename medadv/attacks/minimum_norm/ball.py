@@ -1,44 +1,52 @@
-"""The nearest point of a ball."""
+"""The nearest point of a ball around 0."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from medadv.attacks.minimum_norm.length import length, per_row, positive
+from medadv.attacks.minimum_norm.length import per_row, positive
 
 
-def to_ball(noise: Tensor, radius: Tensor, norm: str) -> Tensor:
-    """The point of a ball around 0 that is nearest to `noise` in the Euclidean distance.
-
-    Clipped ("linf"), shortened ("l2"), every entry brought nearer to 0 by the same amount ("l1": Duchi et al.,
-    "Efficient projections onto the l1-ball for learning in high dimensions", 2008), or all but the `radius` largest
-    entries set to 0 ("l0"; of equal ones the first).
+def to_linf_ball(noise: Tensor, radius: Tensor) -> Tensor:
+    """Noise clipped to an L-infinity ball.
 
     Args:
         noise: [M, ...].
-        radius: [M], at least 0; for "l0" a number of entries, rounded down.
-        norm: "linf", "l2", "l1" or "l0".
+        radius: [M], at least 0.
 
     Returns:
         [M, ...].
 
-    >>> to_ball(torch.tensor([[3.0, -1.5]]), torch.tensor([2.0]), "l1").tolist()
-    [[1.75, -0.25]]
+    >>> to_linf_ball(torch.tensor([[3.0, -1.5]]), torch.tensor([2.0])).tolist()
+    [[2.0, -1.5]]
     """
-    if norm == "linf":
-        return _clipped(noise, radius)
-    if norm == "l2":
-        return noise * per_row((radius / positive(length(noise, "l2"))).clamp_max_(1), noise)
-    if norm == "l0":
-        return noise * _largest(noise.flatten(1).abs(), radius).reshape(noise.shape)
-    return noise - _clipped(noise, _excess(noise.flatten(1).abs(), radius))
+    highest = per_row(radius, noise)
+    # On the CPU three times faster than one clamp between two limits per row.
+    return torch.minimum(noise, highest).maximum(-highest)
+
+
+def to_l0_ball(noise: Tensor, radius: Tensor) -> Tensor:
+    """Noise with all but its largest entries set to 0, of equal ones all but the first.
+
+    Args:
+        noise: [M, ...].
+        radius: [M], how many entries stay, at least 0, rounded down.
+
+    Returns:
+        [M, ...].
+
+    >>> to_l0_ball(torch.tensor([[3.0, -1.5]]), torch.tensor([1.0])).tolist()
+    [[3.0, -0.0]]
+    """
+    return noise * _largest(noise.flatten(1).abs(), radius).reshape(noise.shape)
 
 
 def to_l1_ball_in_box(noise: Tensor, low: Tensor, high: Tensor, radius: Tensor) -> Tensor:
     """The point of the part of an L1 ball inside a box that is nearest to `noise` in the Euclidean distance.
 
-    Every entry is brought nearer to 0 by the same amount and then clipped; what clipped ones leave, others can use.
+    Every entry is brought nearer to 0 by the same amount (Duchi et al., "Efficient projections onto the l1-ball for
+    learning in high dimensions", 2008) and then clipped; what clipped ones leave, others can use.
 
     Args:
         noise: [M, ...].
@@ -65,12 +73,6 @@ def to_l1_ball_in_box(noise: Tensor, low: Tensor, high: Tensor, radius: Tensor) 
         if torch.equal(meets, full):
             return torch.where(full, room, left).reshape(noise.shape).mul_(noise.sign())
         full = meets
-
-
-def _clipped(noise: Tensor, limit: Tensor) -> Tensor:
-    highest = per_row(limit, noise)
-    # On the CPU three times faster than one clamp between two limits per row.
-    return torch.minimum(noise, highest).maximum(-highest)
 
 
 def _largest(sizes: Tensor, radius: Tensor) -> Tensor:

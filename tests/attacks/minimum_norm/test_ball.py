@@ -1,11 +1,18 @@
 import pytest
 import torch
 
-from medadv.attacks.minimum_norm.ball import to_ball, to_l1_ball_in_box
+from medadv.attacks.minimum_norm.ball import to_l0_ball, to_l1_ball_in_box, to_linf_ball
 from medadv.attacks.minimum_norm.length import length
 from medadv.perturbations.l1_ball import project_onto_l1
 
-NORMS = ("linf", "l2", "l1")
+NORMS = ("linf", "l1")
+
+
+def to_ball(noise, radius, norm):
+    if norm == "l1":
+        anywhere = torch.full_like(noise, torch.inf)
+        return to_l1_ball_in_box(noise, -anywhere, anywhere, radius)
+    return {"linf": to_linf_ball, "l0": to_l0_ball}[norm](noise, radius)
 
 
 def points(count=30):
