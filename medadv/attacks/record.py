@@ -83,7 +83,7 @@ class Record:
 
     def begin(self, rows: Tensor, loss: Tensor) -> None:
         """What is seen of rows [M] must be better than their loss [M] at the clean images, which is lent, too."""
-        self.loss = loss if len(rows) == len(self.loss) else self.loss.index_copy(0, rows, loss)
+        self.loss = loss if rows.shape[0] == self.loss.shape[0] else self.loss.index_copy(0, rows, loss)
 
     def keep(
         self,
@@ -168,11 +168,11 @@ class Record:
         lent: bool = False,
     ) -> None:
         chosen = better.nonzero().flatten()
-        if len(chosen) == 0:
+        if chosen.shape[0] == 0:
             return
         # Often all of them are better: then they need not be gathered first, nor copied where they are lent.
-        every = len(chosen) == len(rows)
-        if lent and every and len(rows) == len(self.images):
+        every = chosen.shape[0] == rows.shape[0]
+        if lent and every and rows.shape[0] == self.images.shape[0]:
             self._lender = "search"
             self.images, self.parameters = images.detach(), _without_graphs(parameters)
             self.loss, self.predictions = loss, predictions
@@ -193,7 +193,7 @@ class Record:
             self.parameters = {name: values.clone() for name, values in self.parameters.items()}
 
     def _note_first(self, rows: Tensor, step: int, new: Tensor) -> None:
-        if len(rows) < len(self.fooled):
+        if rows.shape[0] < self.fooled.shape[0]:
             new = torch.zeros_like(self.fooled).index_copy_(0, rows, new)
         self.step.masked_fill_(new, step)
         self.fooled |= new
@@ -207,7 +207,7 @@ class _Passes:
         self._of_some: Tensor | None = None
 
     def add(self, rows: Tensor, passes: int | Tensor, like: Tensor) -> None:
-        every = len(rows) == len(like)
+        every = rows.shape[0] == like.shape[0]
         if every and isinstance(passes, int):
             self._of_all += passes
             return
@@ -235,7 +235,7 @@ def some(values: Tensor, rows: Tensor) -> Tensor:
     >>> some(torch.tensor([3.0, 4.0, 5.0]), torch.tensor([0, 2]))
     tensor([3., 5.])
     """
-    return values if len(rows) == len(values) else values[rows]
+    return values if rows.shape[0] == values.shape[0] else values[rows]
 
 
 def _without_graphs(parameters: Parameters) -> Parameters:

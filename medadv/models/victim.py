@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from itertools import chain
 from typing import Any, TypeVar
@@ -80,7 +80,7 @@ class Victim:
     def dtype(self) -> torch.dtype:
         """Number type of the module's parameters, float32 if it has none."""
         if self._parameter is None:
-            self._parameter = next((p for p in self.module.parameters() if p.is_floating_point()), _FLOAT32)
+            self._parameter = _number_type(_parts(self.module))
         return self._parameter.dtype
 
     @property
@@ -325,13 +325,15 @@ class Victim:
                 raise ValueError(f"{name} has {len(values)} values, but the images have {images.shape[1]} channels.")
 
     def _check_module(self, images: Tensor) -> None:
-        training = [part for part in _parts(self.module) if part.training and not self._may_train(part)]
+        parts = _parts(self.module)
+        # A frozen TorchScript module has no mode: it was frozen in eval().
+        training = [part for part in parts if getattr(part, "training", False) and not self._may_train(part)]
         if training:
             name = next(name for name, part in self.module.named_modules() if part in training)
             where = f"its part {name!r}" if name else "it"
             raise ValueError(f"the model must be in eval() mode, but {where} is in training mode.")
-        self._parameter = None
-        first = next(chain(self.module.parameters(), self.module.buffers()), None)
+        self._parameter = _number_type(parts)
+        first = next(chain(_parameters(parts), _buffers(parts)), None)
         if first is not None and first.device != images.device:
             raise ValueError(f"images must be on the device of the model, {first.device}, got {images.device}.")
 
@@ -366,14 +368,28 @@ class Victim:
 
 
 def _parts(module: nn.Module) -> list[nn.Module]:
-    """A module and all its parts, each once; `modules` and `children` spend most of their time on names."""
-    parts, known = [module], {id(module)}
-    for part in parts:  # grows meanwhile
-        for child in part._modules.values():
-            if child is not None and id(child) not in known:
-                known.add(id(child))
-                parts.append(child)
+    """A module and all its parts, each once, as `modules` gives them; that spends most of its time on names."""
+    parts, known, waiting = [], set(), [module]
+    while waiting:
+        part = waiting.pop()
+        if id(part) not in known:
+            known.add(id(part))
+            parts.append(part)
+            waiting.extend(child for child in reversed(part._modules.values()) if child is not None)
     return parts
+
+
+def _parameters(parts: list[nn.Module]) -> Iterator[Tensor]:
+    return (tensor for part in parts for tensor in part._parameters.values() if tensor is not None)
+
+
+def _buffers(parts: list[nn.Module]) -> Iterator[Tensor]:
+    return (tensor for part in parts for tensor in part._buffers.values() if tensor is not None)
+
+
+def _number_type(parts: list[nn.Module]) -> Tensor:
+    """A tensor of the type that the module computes in."""
+    return next((tensor for tensor in _parameters(parts) if tensor.is_floating_point()), _FLOAT32)
 
 
 def _task(task: str | Task) -> Task:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from medadv.attacks import PGD
 from medadv.models import Binary, Multiclass, Victim
 
 
@@ -262,3 +263,37 @@ def test_tasks_are_values():
 def test_importing_models_imports_no_torch():
     code = "import sys, medadv.models; assert 'torch' not in sys.modules, 'torch was imported'"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def small_network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)).eval()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize(
+    "compiled",
+    [
+        torch.jit.script,
+        lambda net: torch.jit.freeze(torch.jit.script(net)),
+        lambda net: torch.jit.trace(net, torch.zeros(4, 1, 8, 8)),
+        lambda net: torch.compile(net, backend="eager"),
+        lambda net: nn.DataParallel(net).eval(),
+    ],
+    ids=["script", "frozen", "trace", "compile", "parallel"],
+)
+def test_compiled_modules_are_victims(compiled):
+    net, images = small_network(), torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    targets = net(images).argmax(1)
+    expected = PGD(0.1, steps=3)(Victim(net), images, targets)
+    result = PGD(0.1, steps=3)(Victim(compiled(net)), images, targets)
+    assert torch.equal(result.status, expected.status)
+    torch.testing.assert_close(result.loss, expected.loss)
+
+
+def test_the_number_type_is_that_of_the_first_parameter_in_the_order_of_the_module():
+    net = nn.Module()
+    net.stem = nn.Sequential(nn.Conv2d(1, 2, 3)).bfloat16()
+    net.head = nn.Linear(2, 2)
+    assert Victim(net).dtype == next(net.parameters()).dtype == torch.bfloat16
+    assert Victim(nn.Flatten()).dtype == torch.float32

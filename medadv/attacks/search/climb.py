@@ -135,7 +135,7 @@ class Climb:
         draw = Draw(search.seed, some(self.ids, rows), restart)
         place = _Place(restart, 0, rows, *self._of(rows))
         place, parameters = self._start(place, draw, first)
-        if len(place.rows) == 0:
+        if place.rows.shape[0] == 0:
             return
         steps = _Steps(search, self.perturbation, self.victim.bounds)
         at_the_image, made = search.gradient.at_the_image(self.victim), None
@@ -160,7 +160,7 @@ class Climb:
 
     def _of(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images, targets and clean logits of some rows; of all of them without a copy."""
-        if len(rows) == len(self.images):
+        if rows.shape[0] == self.images.shape[0]:
             return self.images, self.targets, self.clean_logits
         return self.images[rows], self.targets[rows], self.clean_logits[rows]
 
@@ -183,13 +183,13 @@ class Climb:
                 place = place.only(sight.going)
                 best.keep(sight.going)
                 draw.keep(sight.going)
-            if len(place.rows) == 0:
+            if place.rows.shape[0] == 0:
                 break
         return place, best.parameters
 
     def _packs(self, place: _Place) -> tuple[Tensor, ...] | None:
         """Numbers of the place's rows, as many at a time as the victim is shown at once; None: all at once."""
-        count, at_once = len(place.rows), self.victim.batch_size
+        count, at_once = place.rows.shape[0], self.victim.batch_size
         if at_once is None or count <= at_once:
             return None
         packs: tuple[Tensor, ...] = torch.arange(count, device=place.rows.device).split(at_once)
@@ -197,7 +197,7 @@ class Climb:
 
     def _clean_sight(self, place: _Place, first: CleanPass) -> _Sight:
         """What is seen where the victim has answered already; what it answered is on record."""
-        rows = None if len(place.rows) == len(self.images) else place.rows
+        rows = None if place.rows.shape[0] == self.images.shape[0] else place.rows
         seen = first if rows is None else first.only(rows)
         ask = partial(self._ask, place, _as_it_is, self.victim)
         value = self._value(place, _Shown(place.images, seen.parameters, seen.logits, seen.features, ask))

@@ -165,7 +165,7 @@ def maximise(
         rows = right.nonzero().flatten()
         # The clean image itself is no find: the first image that is seen replaces it.
         loss = torch.full_like(right, -torch.inf, dtype=torch.float32)
-        if len(rows) < len(right):
+        if rows.shape[0] < right.shape[0]:
             value = objective(logits, targets) - perturbation.penalty(images, identity)
             loss = torch.where(right, loss, value)
         goals = goals_of(objective, logits, targets)
@@ -175,7 +175,7 @@ def maximise(
         for restart in told(range(search.restarts)):
             if restart > 0 and search.stop_early:
                 rows = rows[~record.fooled[rows]]
-            if len(rows) == 0:
+            if rows.shape[0] == 0:
                 break
             climb.run(restart, rows, first)
         return record.result(distance_of(perturbation, images, record.parameters, record.images, victim.bounds))
