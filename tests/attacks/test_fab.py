@@ -26,7 +26,7 @@ def test_they_bring_images_nearer(lab, monkeypatch, norm, targeted):
     victim = lab.curved_victim(classes=4)
     x = lab.images_in((0.0, 1.0), (40, 1, 8, 8))
     y = lab.answers(victim, x)
-    attack = FAB(norm, targeted=targeted, steps=40)
+    attack = FAB(norm, targeted=targeted, steps=60)
     with_them = attack(victim, x, y)
     monkeypatch.setattr(fab, "_LAST", 0.0)
     without = attack(victim, x, y)
@@ -36,10 +36,11 @@ def test_they_bring_images_nearer(lab, monkeypatch, norm, targeted):
     assert torch.equal(with_them.forwards, without.forwards)
 
 
-def test_a_search_of_three_steps_has_none(lab, monkeypatch):
+@pytest.mark.parametrize(("steps", "has_them"), [(1, False), (3, False), (49, False), (50, True)])
+def test_a_short_search_has_none(lab, monkeypatch, steps, has_them):
     victim = lab.curved_victim()
     x = lab.images_in((0.0, 1.0), (10, 1, 8, 8))
     y = lab.answers(victim, x)
-    short = FAB("l2", steps=3)(victim, x, y)
+    result = FAB("l2", steps=steps)(victim, x, y)
     monkeypatch.setattr(fab, "_LAST", 0.0)
-    assert torch.equal(short.images, FAB("l2", steps=3)(victim, x, y).images)
+    assert torch.equal(result.images, FAB("l2", steps=steps)(victim, x, y).images) == (not has_them)
