@@ -358,8 +358,9 @@ class Victim:
 
     def _judged(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The logits of outputs that can be such."""
-        self.task.check_outputs(outputs.detach(), len(targets))
-        if not all_finite(outputs):
+        seen = outputs.detach()
+        self.task.check_outputs(seen, len(targets))
+        if not all_finite(seen):
             raise ValueError("the model must return finite logits, got NaN or infinity for images inside the bounds.")
         logits = self.task.logits(outputs)
         self.num_classes = logits.shape[1]
