@@ -339,6 +339,22 @@ def test_any_geometry(size, grid, degree, basis, warp):
         torch.testing.assert_close(g, torch.zeros_like(g) if w is None else w, rtol=1e-9, atol=1e-9)
 
 
+def test_the_vectorised_exponential():
+    """A polynomial of degree 0 is its coefficient: images of ones become its exponential."""
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.uniform(-110, 95, 20_000), rng.uniform(-0.5, 0.5, 20_000)]).astype(np.float32)
+    coefficients = torch.from_numpy(values)[:, None, None]
+    out = polynomial_bias_field(torch.ones(len(values), 1, 1, 1), coefficients, degree=0, basis="monomial")
+    exact = np.exp(values.astype(np.float64))
+    got = out.flatten().double().numpy()
+    largest, normal, subnormal = (2 - 2.0**-23) * 2.0**127, 2.0**-126, 2.0**-149
+    assert np.isinf(got[exact > largest * (1 + 2e-7)]).all()
+    inside = exact < largest * (1 - 2e-7)
+    error = np.abs(got - exact)[inside]
+    assert (error <= np.maximum(2e-7 * exact[inside], np.where(exact[inside] < normal, subnormal, 0))).all()
+    assert (got[exact < subnormal / 4] == 0).all()
+
+
 @given(seed=st.integers(0, 1000), degree=st.integers(0, 12))
 @settings(max_examples=30, deadline=None)
 def test_the_gain_of_legendre_polynomials_is_bounded_by_their_coefficients(seed, degree):
