@@ -399,6 +399,7 @@ def polynomial(control=None, **words):
         (lambda: mnp.bias_field(IMAGE, LATTICE, out=IMAGE), "out must not share memory with an argument"),
         (lambda: mnp.bias_field(IMAGE, LATTICE, out=np.empty((2, 3, 8, 9))), "out must be float32, got float64"),
         (lambda: mnp.bias_field(IMAGE, LATTICE, out=np.empty(4, "f4")), "out must be \\[2, 3, 8, 9\\], got \\[4\\]"),
+        (lambda: mnp.bias_field(IMAGE, LATTICE, out=IMAGE.copy()[:, :, ::-1]), "out must be C-contiguous and aligned"),
         (lambda: mnp.bias_field(IMAGE, LATTICE, out=locked(IMAGE)), "out must be writeable"),
         (lambda: mnp.bias_field(IMAGE, LATTICE, threads=0), "threads must be at least 1, got 0"),
         (lambda: mnp.warp(IMAGE, FLOW, "bilinear"), "interpolation must be one of nearest, linear, cubic"),
@@ -480,6 +481,19 @@ def test_what_is_no_array_is_a_type_error(run, sentence):
     with pytest.raises(TypeError, match=sentence) as error:
         run()
     assert "\n" not in str(error.value)
+
+
+def test_out_may_lie_beside_an_argument_but_not_share_a_byte():
+    before, after = (np.zeros(IMAGE.size + LATTICE.size, "f4") for _ in range(2))
+    before[: LATTICE.size], after[IMAGE.size :] = LATTICE.ravel(), LATTICE.ravel()
+    for buffer, first in [(before, True), (after, False)]:
+        lattice = (buffer[: LATTICE.size] if first else buffer[IMAGE.size :]).reshape(LATTICE.shape)
+        out = (buffer[LATTICE.size :] if first else buffer[: IMAGE.size]).reshape(IMAGE.shape)
+        mnp.bias_field(IMAGE, lattice, out=out)
+        assert same_bits(out, mnp.bias_field(IMAGE, LATTICE))
+        one_further = buffer[LATTICE.size - 1 : -1] if first else buffer[1 : IMAGE.size + 1]
+        with pytest.raises(ValueError, match="out must not share memory with an argument"):
+            mnp.bias_field(IMAGE, lattice, out=one_further.reshape(IMAGE.shape))
 
 
 def test_a_refused_call_leaves_out_as_it_was():

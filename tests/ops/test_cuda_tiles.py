@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from support import splines, warps
+from support.guarded import CAN_GUARD, guarded, survives
 
 from medadv._core import definitions
 
@@ -11,6 +12,8 @@ CASES = [
     ((1, 5, 7), (1, 4, 4)),
     ((2, 1, 130), (1, 4, 9)),
     ((2, 33, 1), (2, 6, 4)),
+    ((1, 1, 9), (1, 7, 4)),  # control points of the one voxel's axis that reach none
+    ((1, 9, 1), (1, 4, 7)),
     ((1, 70, 300), (1, 9, 12)),
     ((3, 40, 128), (1, 7, 20)),
     ((2, 3, 37, 132), (2, 4, 5, 11)),
@@ -64,6 +67,20 @@ def test_a_lattice_too_fine_for_tiles_is_refused():
         definitions.tiled_bias_field(image, lattice)
     with pytest.raises(ValueError, match="too fine for tiles"):
         definitions.tiled_bias_field_backward(grad, image, lattice)
+
+
+# 128 columns of a tile may be reached by 40 control points, 32 rows (16 in float64) by 12.
+@pytest.mark.parametrize(
+    ("dtype", "size", "most"),
+    [(np.float32, (1, 128), (4, 40)), (np.float32, (32, 1), (12, 4)), (np.float64, (16, 1), (12, 4))],
+)
+def test_the_finest_lattice_of_a_tile(dtype, size, most):
+    image, _, lattice = sample((1, *size), (1, *most), dtype)
+    expected = reference(image, image, lattice)[0]
+    np.testing.assert_allclose(definitions.tiled_bias_field(image, lattice), expected, rtol=2e-6)
+    finer = np.zeros((1, *(k + (k > 4) for k in most)), dtype)
+    with pytest.raises(ValueError, match="too fine for tiles"):
+        definitions.tiled_bias_field(image, finer)
 
 
 # The last lattice is too fine for tiles: every voxel gathers its own control points.
@@ -185,3 +202,22 @@ def test_tiles_of_jacobians_match_the_dense_definition(knots, size, dtype, seed)
         np.testing.assert_allclose(total, (shortfall**2).sum(), rtol=tolerance)
         wanted = -2 * shortfall / shortfall.size * cofactors[:, axis]
         np.testing.assert_allclose(forces, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
+
+
+@pytest.mark.skipif(not CAN_GUARD, reason="needs Linux")
+@pytest.mark.parametrize("at_end", [False, True], ids=["begin", "end"])
+@pytest.mark.parametrize(("knots", "size"), [*SLOPES[:-2], ((4, 4), (1, 1)), ((4, 4, 4), (1, 1, 5))], ids=str)
+def test_tiles_read_nothing_past_their_lattice(knots, size, at_end):
+    """Nor past their image."""
+    axes = len(size)
+
+    def run():
+        image, grad, lattice = (guarded(a, at_end=at_end) for a in sample((2, *size), (axes, *knots), np.float32))
+        gain = guarded(lattice[:1], at_end=at_end)
+        definitions.tiled_bias_field_backward(grad, image, gain)
+        definitions.tiled_spline_warp(image, lattice, 1, 0)
+        definitions.tiled_transform_chain_gradients(grad, image, lattice, gain, None, [], 0.0, 1, 0)
+        if min(size) > 1:
+            definitions.tiled_spline_jacobian(lattice, size, [1.0] * axes, 0.7, 0)
+
+    assert survives(run)

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import polynomials
+from support.guarded import CAN_GUARD, guarded, survives
 from support.operators import (
     bits_for_threads,
     check_batching,
@@ -339,6 +340,22 @@ def test_any_geometry(size, grid, degree, basis, warp):
         torch.testing.assert_close(g, torch.zeros_like(g) if w is None else w, rtol=1e-9, atol=1e-9)
 
 
+def test_the_vectorised_exponential():
+    """A polynomial of degree 0 is its coefficient: images of ones become its exponential."""
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.uniform(-110, 95, 20_000), rng.uniform(-0.5, 0.5, 20_000)]).astype(np.float32)
+    coefficients = torch.from_numpy(values)[:, None, None]
+    out = polynomial_bias_field(torch.ones(len(values), 1, 1, 1), coefficients, degree=0, basis="monomial")
+    exact = np.exp(values.astype(np.float64))
+    got = out.flatten().double().numpy()
+    largest, normal, subnormal = (2 - 2.0**-23) * 2.0**127, 2.0**-126, 2.0**-149
+    assert np.isinf(got[exact > largest * (1 + 2e-7)]).all()
+    inside = exact < largest * (1 - 2e-7)
+    error = np.abs(got - exact)[inside]
+    assert (error <= np.maximum(2e-7 * exact[inside], np.where(exact[inside] < normal, subnormal, 0))).all()
+    assert (got[exact < subnormal / 4] == 0).all()
+
+
 @given(seed=st.integers(0, 1000), degree=st.integers(0, 12))
 @settings(max_examples=30, deadline=None)
 def test_the_gain_of_legendre_polynomials_is_bounded_by_their_coefficients(seed, degree):
@@ -386,6 +403,7 @@ DEFINED = [
     ((2, 9, 13), (3, 4), 4),
     ((1, 40, 140), (4, 3), 12),
     ((3, 1, 17), (2, 2), 2),
+    ((1, 1, 17), (4, 3), 2),  # its one row lies between two control points
     ((2, 3, 20, 131), (2, 3, 4), 3),
     ((1, 5, 6, 7), (2, 3, 2), 12),
 ]
@@ -415,6 +433,21 @@ def test_definition_and_tiles_match(case, warp, per_channel, seed):
         scale = abs(want).max(initial=1e-300)
         np.testing.assert_allclose(tile, want, rtol=0, atol=1e-11 * scale)
         np.testing.assert_allclose(our[0], want, rtol=0, atol=1e-11 * scale)
+
+
+@pytest.mark.skipif(not CAN_GUARD, reason="needs Linux")
+@pytest.mark.parametrize("at_end", [False, True], ids=["begin", "end"])
+@pytest.mark.parametrize("warp", WARPS, **IDS)
+def test_definition_and_tiles_read_nothing_past_their_arrays(warp, at_end):
+    def run():
+        for case in [((1, 5, 6), (3, 4), 2), ((1, 3, 5, 6), (2, 3, 3), 2)]:
+            arrays, settings = definition_arguments(*case, warp, False)
+            arrays = [guarded(a, at_end=at_end) for a in arrays]
+            for name in ("polynomial_bias_field", "tiled_polynomial_bias_field"):
+                getattr(definitions, name)(*arrays, *settings)
+                getattr(definitions, f"{name}_backward")(arrays[0], *arrays, *settings)
+
+    assert survives(run)
 
 
 @pytest.mark.parametrize("warp", WARPS, **IDS)
