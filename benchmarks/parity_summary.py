@@ -61,7 +61,7 @@ def section(report: dict) -> list[str]:
 def networks_of_other_seeds(report: dict) -> list[str]:
     """The lines of one attack on several networks."""
     first = report["rows"][0]
-    lines = ["", f"## {first['network']}: {first['case']}, on networks of other seeds", ""]
+    lines = ["", f"## {first['network']}: {first['case']}, on networks of several seeds", ""]
     lines += [f"{report['cpu']}, {report['instruction_set']}; torch {report['torch']}; commit {report['commit'][:7]}."]
     lines += [
         "",

@@ -55,7 +55,7 @@ def per_axis(op: str, name: str, value: float | Sequence[float], axes: int) -> l
         TypeError: The value is neither.
 
     Example:
-        >>> per_axis("warp", "voxel_size", 1, 2), per_axis("warp", "voxel_size", (1, 0.5), 2)
+        >>> per_axis("gaussian_blur", "sigma", 1, 2), per_axis("gaussian_blur", "sigma", (1, 0.5), 2)
         ([1.0, 1.0], [1.0, 0.5])
     """
     values = [value] * axes if isinstance(value, Real) else value

@@ -49,7 +49,7 @@ def bending_energy(
         an affine field. Differentiable to any order; the same bits for any number of threads.
 
     Raises:
-        TypeError: ``field`` is not a tensor.
+        TypeError: ``field`` is not a tensor, ``voxel_size`` no number nor one per axis.
         ValueError: A wrong number of axes, an axis of a lattice's image of one voxel, a voxel size that is not
             positive.
 
@@ -89,7 +89,7 @@ def membrane_energy(
         Differentiable to any order; the same bits for any number of threads.
 
     Raises:
-        TypeError: ``field`` is not a tensor.
+        TypeError: ``field`` is not a tensor, ``voxel_size`` no number nor one per axis.
         ValueError: A wrong number of axes, an axis of a lattice's image of one voxel, a voxel size that is not
             positive.
 
@@ -124,7 +124,7 @@ def total_variation(field: Tensor, voxel_size: float | Sequence[float] = 1.0) ->
         threads.
 
     Raises:
-        TypeError: ``field`` is not a tensor.
+        TypeError: ``field`` is not a tensor, ``voxel_size`` no number nor one per axis.
         ValueError: A wrong number of axes, a voxel size that is not positive.
 
     Example:

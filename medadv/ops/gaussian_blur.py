@@ -46,7 +46,7 @@ def gaussian_blur(
         number of threads.
 
     Raises:
-        TypeError: ``image`` is not a tensor.
+        TypeError: ``image`` is not a tensor, ``sigma`` no number nor one per axis.
         ValueError: A wrong number of axes, a negative sigma, a radius of 32768 voxels or more, an unknown padding.
 
     Example:

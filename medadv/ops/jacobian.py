@@ -50,7 +50,7 @@ def jacobian_determinant(
         Differentiable to any order; the same bits for any number of threads.
 
     Raises:
-        TypeError: ``displacement`` is not a tensor, or ``size`` a number.
+        TypeError: ``displacement`` is not a tensor, ``size`` a number, or ``voxel_size`` neither one nor one per axis.
         ValueError: As many components as axes are expected, an axis of a lattice's image of at least two voxels, and
             positive voxel sizes.
 
@@ -97,7 +97,7 @@ def folding_penalty(
         more.
 
     Raises:
-        TypeError: ``displacement`` is not a tensor, or ``size`` a number.
+        TypeError: ``displacement`` is not a tensor, ``size`` a number, or ``voxel_size`` neither one nor one per axis.
         ValueError: As many components as axes are expected, an axis of a lattice's image of at least two voxels,
             positive voxel sizes, and a finite threshold.
 

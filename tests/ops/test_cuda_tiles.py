@@ -207,8 +207,7 @@ def test_tiles_of_jacobians_match_the_dense_definition(knots, size, dtype, seed)
 @pytest.mark.skipif(not CAN_GUARD, reason="needs Linux")
 @pytest.mark.parametrize("at_end", [False, True], ids=["begin", "end"])
 @pytest.mark.parametrize(("knots", "size"), [*SLOPES[:-2], ((4, 4), (1, 1)), ((4, 4, 4), (1, 1, 5))], ids=str)
-def test_tiles_read_nothing_past_their_lattice(knots, size, at_end):
-    """Nor past their image."""
+def test_tiles_read_nothing_past_their_arrays(knots, size, at_end):
     axes = len(size)
 
     def run():

@@ -156,7 +156,7 @@ class Climb:
             parameters, made = steps.move(place.images, parameters, sight.gradients, sight.value, slope, draw)
             place.before = sight.images
         place.step = search.steps
-        self._look(place, parameters, False, made)
+        self._look(place, parameters, with_gradient=False, made=made)
 
     def _of(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images, targets and clean logits of some rows; of all of them without a copy."""
