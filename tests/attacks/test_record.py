@@ -40,6 +40,19 @@ def test_what_was_lent_is_never_written_to():
     assert kept.forwards.tolist() == [2, 3]
 
 
+def test_what_was_lent_after_a_row_was_written_is_never_written_to():
+    kept = record()
+    see(kept, [1], 1, 1.0, [0.5], [False])
+    lent, answers = torch.full((2, 1, 2, 2), 2.0), torch.tensor([False, False])
+    loss, predictions = torch.tensor([0.6, 0.6]), torch.tensor([3, 4])
+    kept.see(torch.tensor([0, 1]), 2, lent, {"noise": lent}, loss, predictions, answers)
+    see(kept, [0], 3, 3.0, [0.7], [True])
+    assert kept.images[:, 0, 0, 0].tolist() == [3.0, 2.0]
+    assert torch.equal(lent, torch.full_like(lent, 2.0))
+    torch.testing.assert_close(loss, torch.tensor([0.6, 0.6]))
+    assert predictions.tolist() == [3, 4]
+
+
 def test_a_result_shares_no_memory_with_the_images_of_the_caller():
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3)).eval()
     images = torch.full((3, 1, 4, 4), 0.5)
