@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from medadv.attacks.examples import Examples, Gathering
 from medadv.attacks.gradients import refuse_not_finite
 from medadv.attacks.outcome import outcome
 from medadv.attacks.record import Record
@@ -16,31 +16,6 @@ from medadv.models.victim import Victim
 from medadv.objectives import Margin, Objective, Undetected
 from medadv.perturbations import Parameters, Perturbation
 from medadv.perturbations.perturbation import distance_of
-
-
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """Examples that the victim is asked about together, gathered once.
-
-    Attributes:
-        rows: [M] int64.
-        images: [M, C, *S] clean.
-        targets: [M].
-        ids: [M] int64, their numbers.
-        bounds: (low, high) in image units.
-    """
-
-    rows: Tensor
-    images: Tensor
-    targets: Tensor
-    ids: Tensor
-    bounds: tuple[float, float]
-
-    @cached_property
-    def room(self) -> tuple[Tensor, Tensor]:
-        """How far every voxel may go down and up: low <= 0 and high >= 0, both [M, C, *S], in image units."""
-        low, high = self.bounds
-        return (low - self.images).clamp_max_(0), (high - self.images).clamp_min_(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +80,7 @@ class Questions:
         rows: int64, the examples to be attacked; the others are wrong already.
         logits: [N, K] of the clean images.
         margin: above 0 exactly where the victim is fooled.
+        examples: gathers some of them, by their rows in ascending order, each once.
         record: what was found; the best by its margin.
     """
 
@@ -123,29 +99,13 @@ class Questions:
         self.images = images.detach().clone()
         self.targets = targets.clone()
         self.ids = ids
+        self.examples = Gathering(self.images, self.targets, ids, victim.bounds)
         self.goals = goals
         self.logits = clean_logits.detach().clone()
         self.margin: Objective = Undetected() if victim.guarded else Margin()
         answers, right = victim.verdict(self.logits, targets)
         self.rows = right.nonzero().flatten()
-        self._examples: Examples | None = None
         self.record = self._new_record(self.margin(self.logits, targets), answers, ~right)
-
-    def examples(self, rows: Tensor) -> Examples:
-        """Gather examples; those of the last call are not gathered again.
-
-        Args:
-            rows: [M] int64, in ascending order, each once; never written to.
-
-        Returns:
-            Their images, targets and numbers.
-        """
-        if self._examples is None or self._examples.rows is not rows:
-            images, targets, ids = self.images, self.targets, self.ids
-            if len(rows) < len(images):
-                images, targets, ids = (values.index_select(0, rows) for values in (images, targets, ids))
-            self._examples = Examples(rows, images, targets, ids, self.victim.bounds)
-        return self._examples
 
     def ask(self, rows: Tensor, step: int, parameters: Parameters) -> tuple[Tensor, Tensor]:
         """Show images to the victim and write down what it says.

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from medadv.attacks.examples import Examples, Gathering
 from medadv.attacks.gradients import refuse_not_finite, slope
 from medadv.attacks.minimum_norm.any_noise import AnyNoise
 from medadv.attacks.minimum_norm.length import length
 from medadv.attacks.minimum_norm.nearest import Nearest
-from medadv.attacks.questions import Examples, Questions
+from medadv.attacks.questions import Questions
 from medadv.attacks.record import some
 from medadv.attacks.result import Result
 from medadv.attacks.search.clean_pass import CleanPass
@@ -280,16 +282,19 @@ class Hunt(Questions):
 
     def _new_record(self, loss: Tensor, predictions: Tensor, wrong: Tensor) -> Nearest:
         identity = self.perturbation.identity(self.images)
+        # Not a method of this hunt: hunt and record would hold each other until the garbage collector comes by.
+        measure = partial(_distance, self.norm, self.examples)
         passes = self.victim.passes
-        return Nearest(self.images, identity, loss, predictions, wrong, 0, passes, measure=self._distance)
-
-    def _distance(self, rows: Tensor, images: Tensor, parameters: Parameters) -> Tensor:
-        if self.norm == DISPLACEMENT:
-            return largest_length(parameters["flow"])
-        return length(images, self.norm, origin=self.examples(rows).images)
+        return Nearest(self.images, identity, loss, predictions, wrong, 0, passes, measure=measure)
 
     def _outcome(self, examples: Examples, logits: Tensor, margin: Tensor) -> tuple[Tensor, Tensor]:
         answers, fooled = super()._outcome(examples, logits, margin)
         if self._least is None:
             return answers, fooled
         return answers, fooled & (margin >= some(self._least, examples.rows))
+
+
+def _distance(norm: str, examples: Gathering, rows: Tensor, images: Tensor, parameters: Parameters) -> Tensor:
+    if norm == DISPLACEMENT:
+        return largest_length(parameters["flow"])
+    return length(images, norm, origin=examples(rows).images)
