@@ -19,7 +19,8 @@ def real(
     >>> real(3, "eps", at_least=0)
     3.0
     """
-    if isinstance(value, bool) or not isinstance(value, Real):
+    # Of a plain number the abstract type, which takes long to ask, is not asked.
+    if isinstance(value, bool) or not isinstance(value, (float, int, Real)):
         raise TypeError(f"{name} must be a number, got {value!r}.")
     number = float(value)
     if not math.isfinite(number):

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from medadv._graph import without_graph
+
 
 def all_finite(values: Tensor) -> bool:
     """Whether no entry is NaN or infinite.
@@ -17,6 +19,6 @@ def all_finite(values: Tensor) -> bool:
     >>> all_finite(torch.tensor([1.0, torch.inf])), all_finite(torch.full((2,), 3e38))
     (False, True)
     """
-    values = values.detach() if values.requires_grad else values
+    values = without_graph(values)
     # A sum is finite only where all its terms are. It may also overflow: then the entries themselves decide.
     return math.isfinite(float(values.sum())) or bool(torch.isfinite(values).all())

@@ -102,7 +102,8 @@ class Attack(BudgetedAttack):
         clean = clean_pass(family, victim, images, targets, layers_of(objective))
         if clean is None:
             return super().__call__(victim, images, targets, ids)
-        return maximise(search, family, objective, victim, images, targets, checked_ids(ids, images), clean)
+        numbers = None if ids is None else checked_ids(ids, images)
+        return maximise(search, family, objective, victim, images, targets, numbers, clean)
 
     def _run(self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor, clean_logits: Tensor) -> Result:
         return maximise(self.search, self.perturbation, self.objective, victim, images, targets, ids, clean_logits)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medadv._finite import all_finite
+from medadv._graph import without_graph
 
 NO_GRADIENT = (
     "the model must give a gradient to its input, but its logits do not depend on the images in a way that autograd "
@@ -40,14 +41,14 @@ def ordinary(values: Tensor) -> Tensor:
         values: [...].
 
     Returns:
-        The same shape.
+        The same shape; these themselves where they are such.
 
     >>> with torch.inference_mode():
     ...     made = torch.ones(2)
     >>> ordinary(made).is_inference()
     False
     """
-    return values.clone() if values.is_inference() else values.detach()
+    return values.clone() if values.is_inference() else without_graph(values)
 
 
 def slope(values: Tensor, changes: Tensor, weights: Tensor | None = None, retain_graph: bool = False) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 from medadv.attacks.attack import Attack
@@ -44,7 +45,7 @@ class PGD(Attack):
     eps: float = 8 / 255
     norm: str = "linf"
 
-    @property
+    @cached_property
     def perturbation(self) -> Additive:
         return Additive(self.eps, self.norm)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from medadv._graph import without_graph
 from medadv.attacks.result import Result, Status
 from medadv.perturbations import Parameters
 
@@ -34,7 +35,7 @@ class Record:
     ) -> None:
         # Somebody else's tensors until the first row is written: a copy of all images costs as much as a step.
         self._lender: str | None = "caller"
-        self.images, self.parameters = images.detach(), _without_graphs(parameters)
+        self.images, self.parameters = without_graph(images), _without_graphs(parameters)
         self.loss, self.predictions = loss, predictions
         self.clean_predictions = predictions
         self.already_wrong = wrong
@@ -174,7 +175,7 @@ class Record:
         every = chosen.shape[0] == rows.shape[0]
         if lent and every and rows.shape[0] == self.images.shape[0]:
             self._lender = "search"
-            self.images, self.parameters = images.detach(), _without_graphs(parameters)
+            self.images, self.parameters = without_graph(images), _without_graphs(parameters)
             self.loss, self.predictions = loss, predictions
             return
         self._own()
@@ -240,8 +241,9 @@ def some(values: Tensor, rows: Tensor) -> Tensor:
 
 
 def _without_graphs(parameters: Parameters) -> Parameters:
-    return {name: values.detach() for name, values in parameters.items()}
+    return {name: without_graph(values) for name, values in parameters.items()}
 
 
 def _of(values: Tensor, chosen: Tensor | None) -> Tensor:
-    return values.detach() if chosen is None else values.detach().index_select(0, chosen)
+    values = without_graph(values)
+    return values if chosen is None else values.index_select(0, chosen)

@@ -282,7 +282,8 @@ class Victim:
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
     def _outputs(self, images: Tensor) -> Tensor:
-        inputs = self._normalise(images).to(self.dtype)
+        inputs = self._normalise(images)
+        inputs = inputs if inputs.dtype == self.dtype else inputs.to(self.dtype)
         # A module that works in place (a first ReLU, say) must not reach the caller's images.
         return self._answer(inputs.clone() if inputs is images else inputs)
 
@@ -316,7 +317,8 @@ class Victim:
         lowest, highest = (float(extreme) for extreme in images.aminmax())
         if not (math.isfinite(lowest) and math.isfinite(highest)):
             raise ValueError("images must be finite, got NaN or infinity.")
-        if lowest < np.float32(low) or highest > np.float32(high):
+        # A bound between two float32 is the nearer of them; no float32 beyond that one is inside the bound itself.
+        if (lowest < low or highest > high) and (lowest < np.float32(low) or highest > np.float32(high)):
             raise ValueError(
                 f"images must lie inside the bounds [{low:g}, {high:g}], got values from {lowest:g} to {highest:g}."
             )

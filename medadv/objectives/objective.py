@@ -69,9 +69,15 @@ class Situated(Protocol):
 
 def value_at(objective: Objective, logits: Tensor, targets: Tensor, situation: Situation) -> Tensor:
     """The objective [N], whether it is situated or not."""
+    at = situated(objective)
+    return objective(logits, targets) if at is None else at(logits, targets, situation)
+
+
+def situated(objective: Objective) -> Callable[[Tensor, Tensor, Situation], Tensor] | None:
+    """`Situated.at` of an objective that has it; None where the answer and the targets are enough."""
     # Not isinstance: that of a protocol takes longer than most objectives.
     at: Callable[[Tensor, Tensor, Situation], Tensor] | None = getattr(objective, "at", None)
-    return objective(logits, targets) if at is None else at(logits, targets, situation)
+    return at
 
 
 def goals_of(objective: Objective, clean_logits: Tensor, targets: Tensor) -> Tensor | None:

@@ -20,11 +20,6 @@ def check_tensor(op: str, name: str, value: object) -> None:
         raise ValueError(f"{op}: {name} has a tangent, but there are no forward-mode derivatives")
 
 
-def without_graph(tensor: Tensor) -> Tensor:
-    """What an operator without a gradient takes; no new tensor where there is no graph, as in most calls."""
-    return tensor.detach() if tensor.requires_grad else tensor
-
-
 def register_batching(op: str) -> None:
     """Teach vmap an operator whose tensors all have the example as their first axis: fold the batch into it."""
 

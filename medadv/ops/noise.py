@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
+from medadv._graph import without_graph
 from medadv._words import RowNorm, check_radius, noise_norm
-from medadv.ops._registration import check_tensor, contiguous_like, register_batching, without_graph
+from medadv.ops._registration import check_tensor, contiguous_like, register_batching
 
 
 def add_noise(image: Tensor, noise: Tensor, bounds: tuple[float, float], towards: Tensor | None = None) -> Tensor:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.library import register_fake
 
+from medadv._graph import without_graph
 from medadv._words import RowNorm, row_norm
-from medadv.ops._registration import check_tensor, contiguous_like, register_batching, without_graph
+from medadv.ops._registration import check_tensor, contiguous_like, register_batching
 
 
 def row_lengths(values: Tensor, norm: RowNorm = "l2", origin: Tensor | None = None) -> Tensor:

@@ -14,7 +14,7 @@ from medadv.perturbations import Parameters, Perturbation
 from medadv.perturbations.perturbation import Bounds, image_gradient_of
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class CleanPass:
     """One pass that tells what `Victim.check` asks for and gives the gradient at the clean images, too.
 
@@ -73,7 +73,7 @@ def clean_pass(
         images = ordinary(images)
         identity = perturbation.identity(images)
         if name := image_gradient_of(perturbation):
-            changed = images.requires_grad_()
+            changed = images.detach().requires_grad_()
             parameters, leaves = identity, {name: changed}
         else:
             changed, parameters, leaves = changed_images(perturbation, images, identity, victim.bounds)

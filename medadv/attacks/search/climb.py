@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from medadv._finite import all_finite
+from medadv._graph import without_graph
 from medadv.attacks.gradients import NO_GRADIENT, refuse_not_finite
 from medadv.attacks.outcome import outcome
 from medadv.attacks.progress import told
@@ -24,7 +24,7 @@ from medadv.attacks.search.estimate import Estimate, Slope, View
 from medadv.attacks.search.sparse_ascent import SparseAscent
 from medadv.models.features import Features
 from medadv.models.victim import Victim
-from medadv.objectives.objective import Objective, Situation, layers_of, value_at
+from medadv.objectives.objective import Objective, Situation, layers_of, situated
 from medadv.perturbations import Parameters, Perturbation
 from medadv.perturbations.perturbation import Bounds, fused_step_of, image_gradient_of
 
@@ -57,7 +57,7 @@ class _Place:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Sight:
     """Of images [M, C, *S] that were looked at: the value raised, the gradients where wanted, and who is searched on.
 
@@ -85,9 +85,9 @@ class _Sight:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Shown:
-    """Images [M, C, *S] that were shown to the victim, of what parameters, what it said, and a way to ask it more.
+    """Images [M, C, *S] that were shown to a victim, of what parameters, in what view, and what it said.
 
     The images are without a graph.
     """
@@ -96,10 +96,11 @@ class _Shown:
     parameters: Parameters
     logits: Tensor
     features: Features
-    ask: Callable[[Tensor], Tensor]
+    view: View
+    victim: Victim
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Climb:
     """One restart after the other on the rows of a batch that still withstand.
 
@@ -115,7 +116,7 @@ class Climb:
     victim: Victim
     images: Tensor
     targets: Tensor
-    ids: Tensor
+    ids: Tensor | None
     clean_logits: Tensor
     goals: Tensor | None
     record: Record
@@ -132,7 +133,7 @@ class Climb:
             ValueError: the objective or its gradient is not finite, or the model gives no gradient to its input.
         """
         search = self.search
-        draw = Draw(search.seed, some(self.ids, rows), restart)
+        draw = Draw(search.seed, self._ids(rows), restart)
         place = _Place(restart, 0, rows, *self._of(rows))
         place, parameters = self._start(place, draw, first)
         if place.rows.shape[0] == 0:
@@ -157,6 +158,10 @@ class Climb:
             place.before = sight.images
         place.step = search.steps
         self._look(place, parameters, with_gradient=False, made=made)
+
+    def _ids(self, rows: Tensor) -> Tensor:
+        """Numbers of the examples in some rows."""
+        return rows if self.ids is None else some(self.ids, rows)
 
     def _of(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Images, targets and clean logits of some rows; of all of them without a copy."""
@@ -199,9 +204,9 @@ class Climb:
         """What is seen where the victim has answered already; what it answered is on record."""
         rows = None if place.rows.shape[0] == self.images.shape[0] else place.rows
         seen = first if rows is None else first.only(rows)
-        ask = partial(self._ask, place, _as_it_is, self.victim)
-        value = self._value(place, _Shown(place.images, seen.parameters, seen.logits, seen.features, ask))
-        found = value.detach()
+        shown = _Shown(place.images, seen.parameters, seen.logits, seen.features, _as_it_is, self.victim)
+        value = self._value(place, shown)
+        found = without_graph(value)
         self.record.begin(place.rows, found)
         gradients = self._gradients(place, value, None, first.leaves, rows)
         return _Sight(found, place.images, gradients, going=None)
@@ -227,9 +232,9 @@ class Climb:
         with torch.set_grad_enabled(with_gradient):
             shown, leaves = self._show(place, parameters, _as_it_is, self.victim, made)
             value = self._value(place, shown)
-        changed, seen = shown.images, value.detach()
+        changed, seen = shown.images, without_graph(value)
         goals = None if self.goals is None else self.goals[place.rows]
-        answers, fooled = outcome(self.victim, shown.logits.detach(), place.targets, goals)
+        answers, fooled = outcome(self.victim, without_graph(shown.logits), place.targets, goals)
         found = self.record.see(place.rows, place.step, changed, parameters, seen, answers, fooled)
         going = ~fooled if found and self.search.stop_early else None
         gradients = self._gradients(place, value, going, leaves) if with_gradient else None
@@ -256,25 +261,30 @@ class Climb:
         bounds = victim.bounds
         changed, parameters, leaves = changed_images(self.perturbation, place.images, parameters, bounds, made)
         logits, features = victim.look(view(changed), layers_of(self.objective))
-        ask = partial(self._ask, place, view, victim)
-        return _Shown(changed.detach(), parameters, logits, features, ask), leaves
+        return _Shown(without_graph(changed), parameters, logits, features, view, victim), leaves
 
     def _value(self, place: _Place, shown: _Shown) -> Tensor:
         """The value that is raised, [M]."""
-        situation = Situation(
+        at = situated(self.objective)
+        if at is None:
+            value = self.objective(shown.logits, place.targets)
+        else:
+            value = at(shown.logits, place.targets, self._situation(place, shown))
+        if image_gradient_of(self.perturbation) is None:  # else there is no penalty
+            value = value - self.perturbation.penalty(place.images, shown.parameters)
+        self._refuse_not_finite("the objective", value, place)
+        return value
+
+    def _situation(self, place: _Place, shown: _Shown) -> Situation:
+        return Situation(
             clean=place.images,
             images=shown.images,
             before=place.before,
             clean_logits=place.clean_logits,
             restart=place.restart,
-            ask=shown.ask,
+            ask=partial(self._ask, place, shown.view, shown.victim),
             features=shown.features,
         )
-        value = value_at(self.objective, shown.logits, place.targets, situation)
-        if image_gradient_of(self.perturbation) is None:  # else there is no penalty
-            value = value - self.perturbation.penalty(place.images, shown.parameters)
-        self._refuse_not_finite("the objective", value, place)
-        return value
 
     def _ask(self, place: _Place, view: View, victim: Victim, images: Tensor) -> Tensor:
         self.record.count_forwards(place.rows, victim.passes)
@@ -303,7 +313,7 @@ class Climb:
 
     def _refuse_not_finite(self, what: str, values: Tensor, place: _Place) -> None:
         if not all_finite(values):
-            refuse_not_finite(what, values, place.step, self.ids[place.rows])
+            refuse_not_finite(what, values, place.step, self._ids(place.rows))
 
 
 class _Steps:

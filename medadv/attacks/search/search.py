@@ -120,7 +120,7 @@ def maximise(
     victim: Victim,
     images: Tensor,
     targets: Tensor,
-    ids: Tensor,
+    ids: Tensor | None,
     clean: CleanPass | Tensor | None = None,
 ) -> Result:
     """Raise objective - penalty for each image, inside the budget of the perturbation.
@@ -135,7 +135,7 @@ def maximise(
         victim: the model; its images and targets must have passed `Victim.check`.
         images: [N, C, *S] float32.
         targets: [N] int64, or [N, K] where the victim's task is "multilabel".
-        ids: [N] int64, the numbers of the examples for the random starts.
+        ids: [N] int64, the numbers of the examples for the random starts; None: 0 to N - 1.
         clean: the victim's answer to `images` where it is known: its logits [N, K], or the pass that the first step
             goes on from, of a search that starts at the image; else one more forward pass.
 
