@@ -24,8 +24,9 @@ from medadv.data import ImageSet
 from medadv.models import Victim
 from medadv.objectives import DLR
 from medadv.sweep import Store
-from medadv.sweep.evaluate import Progress, evaluate
+from medadv.sweep.evaluate import evaluate
 from medadv.sweep.plan import Curve, Evaluation
+from medadv.sweep.progress import Progress
 
 ATTACKS = {
     "pgd": PGD(steps=20),

@@ -112,8 +112,9 @@ def _trained(training: ImageSet, tell: Callable[[str, float], None]) -> nn.Modul
 
 def _attacked(network: nn.Module, test: ImageSet, folder: Path, tell: Callable[[str, float], None]) -> Store:
     from medadv.models import Victim
-    from medadv.sweep.evaluate import Progress, evaluate
+    from medadv.sweep.evaluate import evaluate
     from medadv.sweep.plan import Curve, Evaluation
+    from medadv.sweep.progress import Progress
 
     choices = parse_attacks(_ATTACKS)
     budgets = parse_budgets(choices, [])

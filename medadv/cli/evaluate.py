@@ -179,8 +179,8 @@ def _run(options: Options) -> Store:
         evaluation = _prepare(options)
     except KeyboardInterrupt:
         raise StoppedError("interrupted before the first attack; nothing was written") from None
-    from medadv.sweep.evaluate import Progress
     from medadv.sweep.evaluate import evaluate as run
+    from medadv.sweep.progress import Progress
 
     with stop_between_batches() as check_stop, ProgressDisplay() as display:
 

@@ -23,6 +23,7 @@ from medadv.sweep.falling import fall
 from medadv.sweep.outcome import Outcome
 from medadv.sweep.panels import panel_examples, panels_within
 from medadv.sweep.plan import Evaluation, differences, versions
+from medadv.sweep.progress import Progress, Teller
 from medadv.sweep.rows import Columns, as_column, read_off
 from medadv.sweep.store import Store, StoreDamaged, StoreExists
 from medadv.sweep.trust import run_checks
@@ -31,27 +32,11 @@ from medadv.sweep.unit import Unit
 _DIFFERENCES_SHOWN = 4
 _OF_THE_FIRST_RUN = ("created", "versions")  # in a plan; a receipt names those of its unit
 _TRIED_BEFORE_THE_STORE = 8  # images
-_SECONDS_OF_SILENCE = 0.5
 _BATCHES_HELD = 8  # by an attack: more images, fuller batches, and more memory
 
 
 class PlanDiffers(ValueError):  # noqa: N818
     """A store that was to be continued belongs to another plan."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an evaluation is.
-
-    Args:
-        doing: what is done now, for people.
-        done: units done, with the share of the one in work.
-        total: units in all.
-    """
-
-    doing: str
-    done: float
-    total: int
 
 
 def evaluate(
@@ -155,10 +140,8 @@ class _Run:
         self.evaluation = evaluation
         self.store = store
         self.batch_size = batch_size
-        self.victim = evaluation.victim.in_batches_of(batch_size, self._still_there)
-        self._tell = progress
-        self._now = Progress("", 0.0, 0)
-        self._told = time.monotonic()
+        self.teller = Teller(progress)
+        self.victim = evaluation.victim.in_batches_of(batch_size, self.teller.still_there)
         self.total = len(evaluation.units())
         self.committed = {**_committed_rows(store, "search"), **_committed_rows(store, "attack")}
         self.done = len(self.committed)
@@ -166,20 +149,6 @@ class _Run:
         self.correct = correct.cpu().numpy()
         self.labels = as_column(evaluation.data.labels, evaluation.data.class_names)
         self._of_surrogates: dict[Surrogate, Tensor] = {}
-
-    def progress(self, now: Progress) -> None:
-        self._now, self._told = now, time.monotonic()
-        self._tell(now)
-
-    def _note(self, now: Progress) -> None:
-        """What is to be told after a while, if it is further; an attack of several searches begins anew with each."""
-        if now.done > self._now.done:
-            self._now = now
-
-    def _still_there(self) -> None:
-        """Tell after a while how far it is, so that the caller can stop an attack that takes long."""
-        if time.monotonic() - self._told > _SECONDS_OF_SILENCE:
-            self.progress(self._now)
 
     def attacks(self) -> None:
         run = {"falling": self._fall, "rising": self._rise, "read off": self._search}
@@ -190,12 +159,12 @@ class _Run:
     def checks(self) -> None:
         unit = self.evaluation.check_unit()
         if unit.id in self.store.done():
-            self.progress(Progress("done", self.total, self.total))
+            self.teller.tell(Progress("done", self.total, self.total))
             return
         started = time.monotonic()
 
         def tell(doing: str, share: float) -> None:
-            self.progress(Progress(doing, self.done + share, self.total))
+            self.teller.tell(Progress(doing, self.done + share, self.total))
 
         checks = run_checks(self.evaluation, self.store, tell)
         columns = {
@@ -205,7 +174,7 @@ class _Run:
             "sentence": [check.sentence for check in checks],
         }
         self.store.commit(unit, columns, facts=self._facts(time.monotonic() - started))
-        self.progress(Progress("done", self.total, self.total))
+        self.teller.tell(Progress("done", self.total, self.total))
 
     def _rise(self, curve: Curve, shard: int) -> None:
         """From the smallest budget to the largest, each from the last one's result."""
@@ -231,15 +200,15 @@ class _Run:
             return Progress(doing, self.done + share * len(missing), self.total)
 
         def tell(step: int, share: float) -> None:
-            self.progress(now(step, share))
+            self.teller.tell(now(step, share))
 
         def note(step: int, share: float) -> None:
-            self._note(now(step, share))
+            self.teller.note(now(step, share))
 
         evaluation = self.evaluation
         if batches.clean_batch_size != evaluation.batch_size:
             evaluation = replace(evaluation, batch_size=batches.clean_batch_size)
-        victim = evaluation.victim.in_batches_of(batches.batch_size, self._still_there)
+        victim = evaluation.victim.in_batches_of(batches.batch_size, self.teller.still_there)
         shown = self._shown(examples)
         outcomes, seconds = fall(evaluation, victim, curve, examples, shown, batches.images_held, tell, note)
         for step in missing:
@@ -302,13 +271,13 @@ class _Run:
             return Progress(doing, self.done + share, self.total)
 
         def note(share: float) -> None:
-            self._note(now(share))
+            self.teller.note(now(share))
 
-        self.progress(now(0.0))
+        self.teller.tell(now(0.0))
         outcome = Outcome.blank(evaluation.data, examples) if smaller is None else smaller
         rows = examples if smaller is None else smaller.examples(Status.FAILED)
         batches, answers = self._batches, self._surrogate_logits(curve)
-        curve = curve.in_batches_of(self.batch_size, self._still_there)
+        curve = curve.in_batches_of(self.batch_size, self.teller.still_there)
         for start in range(0, len(rows), batches.images_held):
             batch = rows[start : start + batches.images_held]
             ids = torch.from_numpy(batch).to(evaluation.device)
@@ -318,7 +287,7 @@ class _Run:
                 others = None if answers is None else answers[ids]
                 result = curve.run(attack, self.victim, images, targets, ids, logits, clean_forwards, others)
             outcome = outcome.with_result(attack, batch, images, result, evaluation.data, self._shown(examples))
-            self.progress(now((start + len(batch)) / len(rows)))
+            self.teller.tell(now((start + len(batch)) / len(rows)))
         self._commit(unit, outcome, time.monotonic() - started, batches)
         return outcome
 

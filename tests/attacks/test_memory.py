@@ -1,11 +1,11 @@
 """What an attack worked with is let go when it returns, not when the garbage collector comes by."""
 
-import gc
 from dataclasses import fields, replace
 from functools import partial
 
 import pytest
 import torch
+from support.memory import tensors_in_circles
 
 from medadv.attacks import ATTACKS, FAB, PGD, Ensemble, Universal, budget_curve, transfer
 from medadv.perturbations import Additive
@@ -17,22 +17,6 @@ def brief(attack):
     """With few steps or queries, where their number is free."""
     names = {item.name for item in fields(attack)} if attack.name != "fgsm" else set()
     return replace(attack, **{name: count for name, count in FEW.items() if name in names})
-
-
-def tensors_in_circles(run):
-    """How many tensors are left that only refer to each other."""
-    run()  # once before, for what is made at first use and stays
-    gc.collect()
-    gc.disable()
-    try:
-        run()
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        return sum(isinstance(item, torch.Tensor) for item in gc.garbage)
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
 
 
 @pytest.mark.parametrize("name", ATTACKS)

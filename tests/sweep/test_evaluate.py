@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support.memory import tensors_in_circles
 
 import medadv
 from medadv.attacks import PGD, Status, budget_curve
@@ -178,7 +179,7 @@ def test_interrupted_at_any_batch_and_continued_gives_the_same(job, tmp_path, wh
 
 
 def test_an_attack_that_takes_long_can_be_stopped_in_the_middle(job, tmp_path, whole, monkeypatch):
-    monkeypatch.setattr("medadv.sweep.evaluate._SECONDS_OF_SILENCE", 0.0)
+    monkeypatch.setattr("medadv.sweep.progress._SECONDS_OF_SILENCE", 0.0)
     seen = []
     evaluate(job.evaluation(), tmp_path / "told", batch_size=2, progress=seen.append)
     repeated = [first == second for first, second in pairwise(seen)]
@@ -246,7 +247,7 @@ def test_progress_rises_from_nothing_to_all(job, tmp_path):
 @pytest.mark.parametrize("falling", [False, True])
 def test_progress_moves_while_one_attack_works(job, tmp_path, monkeypatch, falling):
     """One unit of all images, one attack of eight steps that nothing ends early: an eighth at a time."""
-    monkeypatch.setattr("medadv.sweep.evaluate._SECONDS_OF_SILENCE", 0.0)
+    monkeypatch.setattr("medadv.sweep.progress._SECONDS_OF_SILENCE", 0.0)
     curve = Curve(PGD(steps=8, stop_early=False), (1e-5, 1e-4))  # too small to break anything
     seen = []
     evaluation = job.evaluation(curves=[curve], shard_size=24, falling=falling)
@@ -470,3 +471,8 @@ def test_wrong_batch_size_leaves_nothing(job, tmp_path):
     with pytest.raises(ValueError, match="batch_size must be at least 1"):
         evaluate(job.evaluation(), tmp_path / "out", batch_size=0)
     assert os.listdir(tmp_path) == []
+
+
+def test_no_tensor_outlives_an_evaluation(job, tmp_path):
+    numbers = count()
+    assert tensors_in_circles(lambda: evaluate(job.evaluation(), tmp_path / str(next(numbers)))) == 0

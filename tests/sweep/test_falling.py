@@ -255,7 +255,7 @@ def test_a_curve_begun_in_batches_that_nobody_knows_is_begun_anew_once_its_recei
 
 
 def test_stopping_is_possible_between_two_budgets_of_a_batch(job, tmp_path, monkeypatch):
-    monkeypatch.setattr("medadv.sweep.evaluate._SECONDS_OF_SILENCE", float("inf"))
+    monkeypatch.setattr("medadv.sweep.progress._SECONDS_OF_SILENCE", float("inf"))
     told = []
     evaluate(job.evaluation(), tmp_path / "out", batch_size=1, progress=lambda now: told.append(now.doing))
     # Eight images of the first shard, then two, three budgets each; the largest is told before it begins.

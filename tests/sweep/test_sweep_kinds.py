@@ -120,7 +120,7 @@ LONG = {
 def test_an_attack_is_given_eight_batches_and_can_be_stopped_after_each_that_the_model_is_shown(
     job, tmp_path, monkeypatch, name
 ):
-    monkeypatch.setattr("medadv.sweep.evaluate._SECONDS_OF_SILENCE", 0.0)
+    monkeypatch.setattr("medadv.sweep.progress._SECONDS_OF_SILENCE", 0.0)
     module = Watched(job.BrighterHalf())
     attack, budgets = LONG[name]
     evaluation = job.evaluation(module, curves=(Curve(attack, budgets),), shard_size=24)
@@ -277,7 +277,7 @@ def test_a_transferred_attack_is_the_function(job, tmp_path):
 
 def test_images_that_fool_the_surrogate_make_room_for_those_of_other_batches(job, tmp_path, monkeypatch):
     """Of eight batches of three that are attacked together, and stopping is possible after each that is shown."""
-    monkeypatch.setattr("medadv.sweep.evaluate._SECONDS_OF_SILENCE", 0.0)
+    monkeypatch.setattr("medadv.sweep.progress._SECONDS_OF_SILENCE", 0.0)
     module = Watched(job.BrighterHalf(scale=3.0, edge=nn.AvgPool2d(3, 1, 1))).eval()
     curve = Curve(PGD(steps=10), (0.05, 0.06), "transfer-pgd", Surrogate(Victim(module), "tests:surrogate"))
     evaluation = job.evaluation(curves=(curve,), shard_size=24)
