@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medadv.data.any_file import read_any
-from medadv.data.errors import DataError
+from medadv.data.errors import DataError, some
 from medadv.data.image_set import ImageSet
 from medadv.data.labels import LabelTable
 from medadv.data.preparation import Preparation
 
 
-def read_folder(path: Path, preparation: Preparation, limit: int | None = None) -> ImageSet:
-    """Read every image of a folder; sub-folders in alphabetical order are the classes 0, 1, ...
+def read_folder(
+    path: Path, preparation: Preparation, classes: Sequence[str] | None = None, limit: int | None = None
+) -> ImageSet:
+    """Read every image of a folder; its sub-folders are the classes 0, 1, ...
 
     Hidden files and folders (name starts with a dot) are left out; any other file that is not PNG, JPEG, DICOM or NIfTI
     is an error, so no image is dropped in silence. A folder inside a class is a volume, the files of one DICOM series.
@@ -25,19 +27,21 @@ def read_folder(path: Path, preparation: Preparation, limit: int | None = None) 
     Args:
         path: the folder; image names are paths relative to it.
         preparation: what becomes of the values.
+        classes: names of all sub-folders, in the order of their numbers. None: alphabetical order.
         limit: read only so many images, evenly spread over all. None: all.
 
     Raises:
-        DataError: fewer than two classes, an empty class, an unreadable file, mixed sizes or channels.
+        DataError: fewer than two classes, a sub-folder that is not in `classes`, a name there without a sub-folder, an
+            empty class, an unreadable file, mixed sizes or channels.
     """
-    classes = _classes(path)
-    all_files = [(file, label) for label, folder in enumerate(classes) for file in _files(folder)]
+    folders = _class_folders(path) if classes is None else _in_order(path, _class_folders(path), classes)
+    all_files = [(file, label) for label, folder in enumerate(folders) for file in _files(folder)]
     chosen = [all_files[row] for row in spread_rows(len(all_files), limit)]
     return ImageSet(
         _read_all([file for file, _ in chosen], preparation),
         np.array([label for _, label in chosen], np.int64),
         tuple(file.relative_to(path).as_posix() for file, _ in chosen),
-        tuple(folder.name for folder in classes),
+        tuple(folder.name for folder in folders),
         preparation.range,
     )
 
@@ -108,7 +112,7 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _classes(path: Path) -> list[Path]:
+def _class_folders(path: Path) -> list[Path]:
     entries = _visible(path)
     if not entries:
         raise DataError(f"{path}: the folder is empty, one sub-folder of images per class expected")
@@ -120,6 +124,18 @@ def _classes(path: Path) -> list[Path]:
     if len(entries) == 1:
         raise DataError(f"{path}: only one class, {entries[0].name!r}; at least two sub-folders expected")
     return entries
+
+
+def _in_order(path: Path, folders: list[Path], classes: Sequence[str]) -> list[Path]:
+    """The class folders as they are named; each name must have one, as a class without images is refused too."""
+    by_name = {folder.name: folder for folder in folders}
+    unnamed = [name for name in by_name if name not in classes]
+    if unnamed:
+        raise DataError(f"{path}: {unnamed[0]!r} is not among the --classes {some(classes)}")
+    missing = [name for name in classes if name not in by_name]
+    if missing:
+        raise DataError(f"{path}: no folder of the class {missing[0]!r}, which --classes names")
+    return [by_name[name] for name in classes]
 
 
 def _files(folder: Path) -> list[Path]:

@@ -48,7 +48,7 @@ class ImageSet:
         count = len(self.images)
         if len(self.names) != count:
             raise DataError(f"names must hold one name per image ({count}), got {len(self.names)}")
-        for kind, names in (("names", self.names), ("class_names", self.class_names)):
+        for kind, names in (("class_names", self.class_names), ("names", self.names)):
             repeated = [name for name, times in Counter(names).items() if times > 1]
             if repeated:
                 raise DataError(f"{kind} must be unique, but {repeated[0]!r} is there more than once")

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from medadv.data.errors import DataError, first_line
+from medadv.data.errors import DataError, first_line, some
 
 MAX_BYTES = 2**30
 MAX_CLASSES = 2**16
@@ -19,7 +19,6 @@ NO_FINDING = "No Finding"
 # Columns that hold the label, or several of them as "A|B", where there are other columns too.
 _LABEL_COLUMNS = ("finding labels", "labels", "label")
 _SUFFIXES = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".dcm", ".dicom")
-_SHOWN = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +130,7 @@ def _from_columns(
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     missing = [name for name in classes or () if name not in header[1:]]
     if missing:
-        raise DataError(f"{path}: no column {missing[0]!r} among {_some(header[1:])}")
+        raise DataError(f"{path}: no column {missing[0]!r} among {some(header[1:])}")
     found = tuple(classes or header[1:])
     places = [header.index(name, 1) for name in found]
     labels = np.empty((len(rows), len(found)), np.int64)
@@ -167,10 +166,10 @@ def _from_texts(
     findings = [[part.strip() for part in row[column].split("|") if part.strip()] for row in rows]
     there = sorted({name for names in findings for name in names} - {NO_FINDING})
     if classes is None:
-        raise DataError(f"{path}: give --classes in the order of the model's outputs; found {_some(there)}")
+        raise DataError(f"{path}: give --classes in the order of the model's outputs; found {some(there)}")
     unknown = [name for name in there if name not in classes]
     if unknown:
-        raise DataError(f"{path}: {unknown[0]!r} is not among the --classes {_some(classes)}")
+        raise DataError(f"{path}: {unknown[0]!r} is not among the --classes {some(classes)}")
     return tuple(classes), np.array([[int(name in names) for name in classes] for names in findings], np.int64)
 
 
@@ -191,15 +190,10 @@ def _from_names(
         found = tuple(classes or sorted(set(values)))
     unknown = [value for value in values if value not in found]
     if unknown:
-        raise DataError(f"{path}: {unknown[0]!r} is not among the --classes {_some(found)}")
+        raise DataError(f"{path}: {unknown[0]!r} is not among the --classes {some(found)}")
     return found, np.array([found.index(value) for value in values], np.int64)
 
 
 def _stem(name: str) -> str:
     ending = next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), "")
     return name[: len(name) - len(ending)]
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

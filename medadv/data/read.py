@@ -46,7 +46,8 @@ def read_images(
         orientation: sides to which the axes of NIfTI volumes lead, such as "RAS". None: as they are stored.
         split: which part of an .npz file: "train", "val" or "test".
         labels: a CSV file, see `medadv.data.labels.read_labels`.
-        classes: names of the classes or findings, in the order of the model's outputs, for .npz and `labels`.
+        classes: names of the classes or findings, in the order of the model's outputs; with one sub-folder per class,
+            of all of them. None: sub-folders in alphabetical order, `labels` as `read_labels` says, numbers of an .npz.
         several: whether an image has several findings that are each there or not; needs `labels`, or an .npz.
         limit: read only so many images, evenly spread over all. None: all.
 
@@ -68,10 +69,9 @@ def read_images(
     if place.is_dir() and labels is not None:
         return read_labelled_folder(place, read_labels(Path(labels), classes, several), preparation, limit)
     if place.is_dir():
-        if several or classes is not None:
-            what = "several findings" if several else "named classes"
-            raise DataError(f"{place}: {what} need a table of labels, --labels FILE")
-        return read_folder(place, preparation, limit)
+        if several:
+            raise DataError(f"{place}: several findings need a table of labels, --labels FILE")
+        return read_folder(place, preparation, classes, limit)
     if place.suffix.lower() != ".npz" or not place.is_file():
         raise DataError(f"{place}: a folder with one sub-folder per class or an .npz file expected")
     if labels is not None:

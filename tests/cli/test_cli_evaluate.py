@@ -94,6 +94,19 @@ def test_options_reach_the_attack_and_the_data(place):
     assert [name.split("/")[0] for name in names] == ["left"] * 3 + ["right"] * 3
 
 
+def test_folders_in_the_order_of_the_models_outputs(place):
+    Path("images/left").rename("images/a right half")
+    Path("images/right").rename("images/left")
+    Path("images/a right half").rename("images/right")
+    accuracy = {}
+    for classes in ("left,right", "right,left"):
+        result = place.evaluate("--classes", classes, "--json", out=classes)
+        assert result.exit_code == 0, result.output
+        assert Store.open(classes).plan["data"]["class_names"] == classes.split(",")
+        accuracy[classes] = json.loads(result.stdout)["clean_accuracy"]["accuracy"]
+    assert accuracy == {"left,right": 0.0, "right,left": 1.0}
+
+
 def test_npz_binary_and_weights_from_a_file(place):
     images = np.stack([place.draw(label, number) for number in range(8) for label in (0, 1)])
     np.savez("data.npz", val_images=images, val_labels=np.arange(16)[:, None] % 2)

@@ -27,6 +27,37 @@ def test_classes_and_files_are_sorted_by_name(folder) -> None:
     assert images.images.shape == (3, 1, 6, 8)
 
 
+def test_classes_are_named_in_the_order_of_the_model(folder) -> None:
+    images = read_images(folder, classes=("sick", "healthy"))
+    assert images.class_names == ("sick", "healthy")
+    assert images.names == ("sick/a.png", "sick/b.png", "healthy/z.png")
+    assert images.labels.tolist() == [0, 0, 1]
+    np.testing.assert_array_equal(images.images[:, 0, 0, 0], np.array([2, 3, 1], np.uint8) / np.float32(255))
+    assert read_images(folder, classes=("sick", "healthy"), limit=1).names == ("sick/a.png",)
+    assert read_images(folder, classes=("healthy", "sick")).sha256 == read_images(folder).sha256
+
+
+@pytest.mark.parametrize(
+    ("classes", "sentence"),
+    [
+        (("healthy", "ill"), "'sick' is not among the --classes healthy, ill"),
+        (("sick",), "'healthy' is not among the --classes sick"),
+        (("sick", "healthy", "unsure"), "no folder of the class 'unsure', which --classes names"),
+        (("sick", "healthy", ".cache"), "no folder of the class '.cache', which --classes names"),
+    ],
+)
+def test_folders_and_named_classes_are_the_same(folder, classes, sentence) -> None:
+    (folder / ".cache").mkdir()
+    with pytest.raises(DataError) as refused:
+        read_images(folder, classes=classes)
+    assert str(refused.value) == f"{folder}: {sentence}"
+
+
+def test_a_class_named_twice(folder) -> None:
+    with pytest.raises(DataError, match="class_names must be unique, but 'sick' is there more than once"):
+        read_images(folder, classes=("sick", "healthy", "sick"))
+
+
 def test_hidden_files_are_left_out(folder) -> None:
     (folder / ".DS_Store").write_bytes(b"x")
     (folder / "sick" / ".thumb").write_bytes(b"x")
