@@ -25,6 +25,7 @@ from medadv.sweep.store import Store, StoreDamaged
 
 if TYPE_CHECKING:
     from medadv.attacks import BudgetedAttack, MinimumNormAttack
+    from medadv.models import NoSuchClassError
     from medadv.sweep.curve import Curve, Surrogate
     from medadv.sweep.plan import Evaluation
 
@@ -236,6 +237,7 @@ def _prepare(options: Options) -> Evaluation:
 
 
 def _evaluation(options: Options, data: ImageSet, common: dict[str, Any]) -> Evaluation:
+    from medadv.models import NoSuchClassError
     from medadv.sweep.curve import Surrogate
     from medadv.sweep.plan import Evaluation
 
@@ -265,12 +267,23 @@ def _evaluation(options: Options, data: ImageSet, common: dict[str, Any]) -> Eva
     )
     try:
         _ = evaluation.logits
+    except NoSuchClassError as error:
+        raise InputError(_unanswered(options, data, error)) from None
     except (ValueError, TypeError):
         raise
     except Exception as error:  # the model is the user's code and can raise anything
         raise InputError(_model_failed("on the images", error)) from error
     _check_classes(options, evaluation)
     return evaluation
+
+
+def _unanswered(options: Options, data: ImageSet, error: NoSuchClassError) -> str:
+    """The image whose class the model does not have."""
+    return (
+        f"{options.labels or options.data}: image {data.names[error.row]!r} is of class {error.label} "
+        f"({data.class_names[error.label]!r}), but --model {options.model} answers with classes 0 to "
+        f"{error.num_classes - 1}"
+    )
 
 
 def _check_classes(options: Options, evaluation: Evaluation) -> None:

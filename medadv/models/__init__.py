@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from medadv.models.randomised import RandomisedVictim
     from medadv.models.residual_network import ResidualNetwork
     from medadv.models.source import load_model, load_victim
-    from medadv.models.task import Binary, Multiclass, Multilabel, Task
+    from medadv.models.task import Binary, Multiclass, Multilabel, NoSuchClassError, Task
     from medadv.models.victim import Victim
 
 _HOMES = {
@@ -24,6 +24,7 @@ _HOMES = {
     "MobileNetwork": "mobile_network",
     "Multiclass": "task",
     "Multilabel": "task",
+    "NoSuchClassError": "task",
     "RandomisedVictim": "randomised",
     "ResidualNetwork": "residual_network",
     "Task": "task",
@@ -42,6 +43,7 @@ __all__ = [
     "MobileNetwork",
     "Multiclass",
     "Multilabel",
+    "NoSuchClassError",
     "RandomisedVictim",
     "ResidualNetwork",
     "Task",

@@ -46,6 +46,26 @@ class Task(Protocol):
         ...
 
 
+class NoSuchClassError(ValueError):
+    """A label that names no class of the model.
+
+    Args:
+        label: the number that was given.
+        num_classes: how many classes the model has.
+        row: number of the first target with that label.
+
+    >>> print(NoSuchClassError(label=7, num_classes=2, row=0))
+    targets must lie in 0 to 1 (2 classes), got 7.
+    """
+
+    def __init__(self, label: int, num_classes: int, row: int) -> None:
+        super().__init__(label, num_classes, row)
+        self.label, self.num_classes, self.row = label, num_classes, row
+
+    def __str__(self) -> str:
+        return f"targets must lie in 0 to {self.num_classes - 1} ({self.num_classes} classes), got {self.label}."
+
+
 class _OneLabel:
     """One class per image: shared by multiclass and binary."""
 
@@ -64,7 +84,7 @@ class _OneLabel:
         low, high = (int(bound) for bound in targets.aminmax())
         if low < 0 or high >= num_classes:
             wrong = low if low < 0 else high
-            raise ValueError(f"targets must lie in 0 to {num_classes - 1} ({num_classes} classes), got {wrong}.")
+            raise NoSuchClassError(wrong, num_classes, row=targets.tolist().index(wrong))
 
     def predict(self, logits: Tensor) -> Tensor:
         return logits.argmax(dim=1)

@@ -297,6 +297,15 @@ def test_contradictions_are_told_in_one_sentence(deployed, model, arguments, say
     assert not Path("out").exists()
 
 
+def test_a_class_that_a_guarded_model_does_not_have(deployed):
+    Path("images/upper").mkdir()
+    Path("images/left/0.png").rename("images/upper/0.png")
+    result = deployed("guarded")
+    assert result.exit_code == 2, result.output
+    end = "but --model deployed.py:guarded answers with classes 0 to 1"
+    assert f"Error: images: image 'upper/0.png' is of class 2 ('upper'), {end}\n" in result.stderr
+
+
 def test_what_a_function_returns(deployed):
     assert repr(load_victim("deployed.py:randomised")).startswith("RandomisedVictim(")
     assert load_victim("deployed.py:classifier", task="binary").task.name == "binary"

@@ -176,7 +176,22 @@ def test_images_of_mixed_size(wrong, place):
 def test_more_classes_than_logits(wrong, place):
     Path("images/upper").mkdir()
     Image.fromarray(place.draw(0, 0)).save("images/upper/0.png")
-    wrong(says=["targets must lie in 0 to 1 (2 classes), got 2"])
+    Image.fromarray(place.draw(0, 0)).save("images/upper/1.png")
+    end = "but --model models.py:good answers with classes 0 to 1"
+    wrong(says=[f"images: image 'upper/0.png' is of class 2 ('upper'), {end}"])
+    order = ["--classes", "left,upper,right"]
+    wrong(*order, says=[f"images: image 'right/0.png' is of class 2 ('right'), {end}"])
+    Path("flat").mkdir()
+    Path("labels.csv").write_text("name,label\n0.png,1\n1.png,0\n2.png,3\n3.png,2\n")
+    images = np.stack([place.draw(0, number) for number in range(4)])
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(f"flat/{number}.png")
+    told = [f"labels.csv: image '2.png' is of class 3 ('3'), {end}"]
+    wrong("--labels", "labels.csv", data="flat", says=told)
+    np.savez("data.npz", test_images=images, test_labels=np.array([0, 0, 0, 2]))
+    few = ["--limit", 2]  # the first and the third
+    assert place.evaluate(*few, data="data.npz", out="of two").exit_code == 0
+    wrong(data="data.npz", says=[f"data.npz: image '3' is of class 2 ('2'), {end}"])
 
 
 def test_more_logits_than_classes(wrong, place):

@@ -1,4 +1,5 @@
 import math
+import pickle
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from medadv.attacks import PGD
-from medadv.models import Binary, Multiclass, Victim
+from medadv.models import Binary, Multiclass, NoSuchClassError, Victim
 
 
 class Fixed(nn.Module):
@@ -164,6 +165,14 @@ def test_wrong_images(x, error, words):
 def test_wrong_targets(y, error, words):
     with pytest.raises(error, match=words):
         Victim(linear()).check(images(), y)
+
+
+def test_a_label_without_a_class_is_found():
+    with pytest.raises(NoSuchClassError) as refused:
+        Victim(linear()).check(images(), torch.tensor([0, 5, 1, 5]))
+    told = pickle.loads(pickle.dumps(refused.value))  # as another process hands it on
+    assert (told.label, told.num_classes, told.row) == (5, 3, 1)
+    assert str(told) == "targets must lie in 0 to 2 (3 classes), got 5."
 
 
 LOGITS = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
