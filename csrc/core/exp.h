@@ -36,7 +36,6 @@ inline float exp_anywhere(float v) {
   return exp_near_zero(r) * scale_low * scale_high;
 }
 
-
 inline double exp_anywhere(double v) { return std::exp(v); }
 
 }  // namespace medadv

@@ -1,12 +1,11 @@
 // Definitions: polynomial bias fields, thin-plate splines, and the logarithm that their loops use.
 #include <cmath>
 #include <cstring>
-#include <memory>
 
 #include "core/log.h"
 #include "core/polynomial_tile.h"
-#include "python/arrays.h"
 #include "python/definitions.h"
+#include "python/tiles.h"
 
 namespace medadv {
 namespace {
@@ -66,14 +65,7 @@ std::pair<Array, Array> polynomial_bias_field_backward(const Array& grad, const 
   return {grad_coefficients, grad_weights};
 }
 
-// --- as the CUDA kernels compute them, run on the host: see python/tiles.cpp ---
-
-template <typename Memory>
-std::unique_ptr<Memory> undefined_memory() {
-  auto memory = std::make_unique<Memory>();
-  std::memset(static_cast<void*>(memory.get()), 0xff, sizeof(Memory));
-  return memory;
-}
+// --- as the CUDA kernels compute them, run on the host: see python/tiles.h ---
 
 template <typename F>
 void for_each_tile(const PolynomialTiling& tiling, const Volume& size, int64_t sets, F f) {
