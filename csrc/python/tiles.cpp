@@ -1,4 +1,5 @@
 // The tiles of the CUDA kernels, run on the host.
+#include <algorithm>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -139,37 +140,45 @@ Images<T> tiled_spline_derivative_adjoint(const Images<T>& grad, const std::vect
   return grad_c;
 }
 
-// The determinants [*S] of a lattice [D, *G], the sum of the squares of what they lack to the threshold, and the forces
-// of the penalty on the derivatives along `axis`, [D, *S]. Also of lattices too fine for tiles.
+// Of lattices [N, D, *G], and a gradient [N, *S] to their determinants: the determinants [N, *S], the forces of that
+// gradient on the derivatives along `axis`, [N, D, *S], the sums [N] of the squares of what determinants lack to the
+// threshold, and the forces of the mean penalty. Also of lattices too fine for tiles.
 template <typename T>
-std::tuple<Images<T>, double, Images<T>> tiled_spline_jacobian(const Images<T>& lattice,
-                                                               const std::vector<int64_t>& size,
-                                                               const std::vector<double>& voxel_size,
-                                                               double threshold, int axis, uint32_t seed) {
-  const std::vector<int64_t> knots(lattice.shape() + 1, lattice.shape() + lattice.ndim());
+std::tuple<Images<T>, Images<T>, Array, Images<T>> tiled_spline_jacobian(const Images<T>& lattice,
+                                                                         const Images<T>& grad,
+                                                                         const std::vector<double>& voxel_size,
+                                                                         double threshold, int axis, uint32_t seed) {
+  const std::vector<int64_t> knots(lattice.shape() + 2, lattice.shape() + lattice.ndim());
+  const std::vector<int64_t> size(grad.shape() + 1, grad.shape() + grad.ndim());
   const Lattice g = lattice_over(size, knots);
   const Tiling<T> tiling(g);
-  std::vector<int64_t> shape(size);
-  Images<T> determinants(shape);
-  shape.insert(shape.begin(), int64_t(size.size()));
-  Images<T> forces(shape);
-  double sum = 0;
+  const int64_t examples = lattice.shape(0), axes = int64_t(size.size());
+  std::vector<int64_t> shape{examples};
+  shape.insert(shape.end(), size.begin(), size.end());
+  Images<T> determinants = undefined_images<T>(shape);
+  shape.insert(shape.begin() + 1, axes);
+  Images<T> given = undefined_images<T>(shape), folding = undefined_images<T>(shape);
+  Array sums(examples);
+  std::fill_n(sums.mutable_data(), examples, 0.0);
   const auto run = [&]<int kAxes>() {
     using D = Deformation<T, kAxes>;
     const SplineSlopes<kAxes> slopes(g, padded_sizes(voxel_size).data());
     const SlopeDeterminant<T> determinant{g.voxels(), determinants.mutable_data()};
-    const FoldingSlopeForces<T, kAxes> folding{{g.voxels(), axis, forces.mutable_data()}, T(threshold)};
-    for_each_tile(tiling, g.z.size, [&](const TileIndex& tile) {
+    const GivenSlopeForces<T, T, kAxes> pull{{g.voxels(), axis, given.mutable_data()}, grad.data()};
+    const FoldingSlopeForces<T, kAxes> fold{{g.voxels(), axis, folding.mutable_data()}, T(threshold)};
+    for_each_tile(tiling, examples * g.z.size, [&](const TileIndex& tile) {
       const auto memory = undefined_memory<TileSlopes<T, kAxes>>();
-      memory->run(HostTeam<kTileThreads>{seed}, tiling, slopes, tile, 0, int32_t(tile.plane), lattice.data(),
-                  [&](int, int64_t example, int64_t at, const D& d) {
+      const int64_t n = tile.plane / g.z.size;
+      memory->run(HostTeam<kTileThreads>{seed}, tiling, slopes, tile, n, int32_t(tile.plane % g.z.size),
+                  lattice.data() + n * kAxes * g.knots(), [&](int, int64_t example, int64_t at, const D& d) {
                     determinant(example, at, d);
-                    sum += double(folding(example, at, d));
+                    pull(example, at, d);
+                    sums.mutable_data()[n] += double(fold(example, at, d));
                   });
     });
   };
-  size.size() == 2 ? run.template operator()<2>() : run.template operator()<3>();
-  return {determinants, sum, forces};
+  axes == 2 ? run.template operator()<2>() : run.template operator()<3>();
+  return {determinants, given, sums, folding};
 }
 
 template <typename T>
@@ -180,9 +189,10 @@ void define_tiled(py::module_& m) {
   m.def("tiled_spline_derivative_adjoint", &tiled_spline_derivative_adjoint<T>, py::arg("grad").noconvert(),
         py::arg("knots"), py::arg("derivative"), py::arg("voxel_size"), py::arg("seed") = 0,
         "Its adjoint, as the CUDA kernels compute it, run on the host.");
-  m.def("tiled_spline_jacobian", &tiled_spline_jacobian<T>, py::arg("lattice").noconvert(), py::arg("size"),
-        py::arg("voxel_size"), py::arg("threshold"), py::arg("axis"), py::arg("seed") = 0,
-        "Determinants, folding and its forces along an axis, as the CUDA kernels compute them, run on the host.");
+  m.def("tiled_spline_jacobian", &tiled_spline_jacobian<T>, py::arg("lattice").noconvert(),
+        py::arg("grad").noconvert(), py::arg("voxel_size"), py::arg("threshold"), py::arg("axis"), py::arg("seed") = 0,
+        "Determinants of [N, D, *G], the forces of grad [N, *S] along an axis, folding and its forces there, as the "
+        "CUDA kernels compute them, run on the host.");
   m.def("tiled_spline_warp", &tiled_spline_warp<T>, py::arg("image").noconvert(), py::arg("lattice").noconvert(),
         py::arg("interpolation"), py::arg("padding"), py::arg("seed") = 0,
         "spline_warp of [C, *S] as the CUDA kernel computes it, run on the host.");

@@ -20,6 +20,14 @@ std::unique_ptr<Memory> undefined_memory() {
   return memory;
 }
 
+// What is not written shows, too.
+template <typename T>
+Images<T> undefined_images(const std::vector<int64_t>& shape) {
+  Images<T> images(shape);
+  std::memset(images.mutable_data(), 0xff, size_t(images.nbytes()));
+  return images;
+}
+
 template <typename T, typename F>
 void for_each_tile(const Tiling<T>& tiling, int64_t planes, F f) {
   for (int64_t plane = 0; plane < planes; ++plane)

@@ -146,9 +146,9 @@ def tiled_spline_derivative_adjoint(
 ) -> NDArray[np.floating]: ...
 def tiled_spline_jacobian(
     lattice: NDArray[np.floating],
-    size: Sequence[int],
+    grad: NDArray[np.floating],
     voxel_size: Sequence[float],
     threshold: float,
     axis: int,
     seed: int = 0,
-) -> tuple[NDArray[np.floating], float, NDArray[np.floating]]: ...
+) -> tuple[NDArray[np.floating], NDArray[np.floating], Array, NDArray[np.floating]]: ...

@@ -106,13 +106,18 @@ def test_warping_tiles_match_the_dense_definition(image_shape, knots, interpolat
     np.testing.assert_allclose(out, expected, rtol=0, atol={np.float32: 1e-5, np.float64: 1e-12}[dtype])
 
 
-# Image, lattice of the displacement, of the gain; the last ones too fine for tiles.
+# Images, lattice of the displacement, of the gain; the last ones too fine for tiles.
 CHAINS = [
-    ((2, 70, 300), (9, 12), (4, 5)),
-    ((1, 3, 37, 132), (4, 5, 11), (5, 4, 4)),
-    ((2, 64, 64), (60, 60), (4, 4)),
-    ((2, 64, 64), (4, 4), (60, 60)),
+    ((2, 2, 70, 300), (9, 12), (4, 5)),
+    ((3, 1, 5, 7), (4, 5), (6, 4)),
+    ((2, 1, 3, 37, 132), (4, 5, 11), (5, 4, 4)),
+    ((2, 2, 64, 64), (60, 60), (4, 4)),
+    ((2, 2, 64, 64), (4, 4), (60, 60)),
 ]
+
+
+def alone(arrays, n):
+    return [None if a is None else a[n : n + 1].astype(np.float64) for a in arrays]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 77])
@@ -122,25 +127,28 @@ CHAINS = [
 @pytest.mark.parametrize("left_out", [None, 0, 1, 2], ids=["all", "no displacement", "no gain", "no noise"])
 def test_chaining_tiles_match_the_definition(image_shape, motion, gain, per_channel, left_out, dtype, seed):
     rng = np.random.default_rng(0)
-    channels = image_shape[0] if per_channel else 1
+    examples, channels = image_shape[0], image_shape[1] if per_channel else 1
     image, grad = rng.uniform(0, 1, (2, *image_shape)).astype(dtype)
     stages = [
-        rng.uniform(-3, 3, (len(motion), *motion)),
-        rng.uniform(-0.4, 0.4, (channels, *gain)),
-        rng.uniform(-0.1, 0.1, (channels, *image_shape[1:])),
+        rng.uniform(-3, 3, (examples, len(motion), *motion)),
+        rng.uniform(-0.4, 0.4, (examples, channels, *gain)),
+        rng.uniform(-0.1, 0.1, (examples, channels, *image_shape[2:])),
     ]
     stages = [None if k == left_out else s.astype(dtype) for k, s in enumerate(stages)]
-    exact = [None if a is None else a.astype(np.float64) for a in (grad, image, *stages)]
     settings = ([0.0, 2.0], -0.5, 2, 1)  # bounds that no rounding crosses, cubic, border
     out = definitions.tiled_transform_chain(image, *stages, *settings, seed)
     tolerance = {np.float32: 2e-5, np.float64: 1e-12}[dtype]
-    np.testing.assert_allclose(out, definitions.transform_chain(*exact[1:], *settings), rtol=0, atol=tolerance)
     got = definitions.tiled_transform_chain_gradients(grad, image, *stages, *settings, seed)
-    for g, want in zip(got, definitions.transform_chain_gradients(*exact, *settings), strict=True):
-        if want is None:
-            assert g is None
-        else:
-            np.testing.assert_allclose(g, want, rtol=0, atol=tolerance * (np.abs(want).max() + 1))
+    assert [g is None for g in got] == [False, *(s is None for s in stages)]
+    # Each example by itself: the definition shares the code that finds an example's arrays.
+    for n in range(examples):
+        exact = alone((grad, image, *stages), n)
+        np.testing.assert_allclose(
+            out[n : n + 1], definitions.transform_chain(*exact[1:], *settings), rtol=0, atol=tolerance
+        )
+        for g, want in zip(alone(got, n), definitions.transform_chain_gradients(*exact, *settings), strict=True):
+            if want is not None:
+                np.testing.assert_allclose(g, want, rtol=0, atol=tolerance * (np.abs(want).max() + 1))
 
 
 # The last two lattices are too fine for tiles, which derivatives of fields refuse and Jacobians do without.
@@ -184,24 +192,27 @@ def test_tiles_of_derivatives_match_the_dense_definition(knots, size, dtype, see
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("knots", "size"), SLOPES, ids=str)
 def test_tiles_of_jacobians_match_the_dense_definition(knots, size, dtype, seed):
-    axes, threshold = len(size), 0.7
+    axes, threshold, examples = len(size), 0.7, 3
     rng = np.random.default_rng(0)
     spacing = [(n - 1) / (k - 3) for n, k in zip(size, knots, strict=True)]
-    lattice = (rng.uniform(-1, 1, (axes, *knots)) * min(spacing)).astype(dtype)
+    lattice = (rng.uniform(-1, 1, (examples, axes, *knots)) * min(spacing)).astype(dtype)
+    grad = rng.uniform(-1, 1, (examples, *size)).astype(dtype)
     voxel_size = [0.5, 2.0, 1.5][:axes]
     order = np.eye(axes, dtype=int).tolist()
-    slopes = np.stack([differentiated(lattice, size, order[a], voxel_size) for a in range(axes)], 1)
-    matrix = np.moveaxis(slopes, (0, 1), (-2, -1)) + np.eye(axes)
+    slopes = [[differentiated(c, size, order[a], voxel_size) for a in range(axes)] for c in lattice]
+    matrix = np.moveaxis(np.array(slopes), (2, 1), (-2, -1)) + np.eye(axes)  # [N, *S, component, axis]
     expected = np.linalg.det(matrix)
     shortfall = np.maximum(threshold - expected, 0)
-    cofactors = np.moveaxis(expected[..., None, None] * np.linalg.inv(matrix).swapaxes(-1, -2), (-2, -1), (0, 1))
+    pull = -2 * shortfall / shortfall[0].size
+    cofactors = expected[..., None, None] * np.linalg.inv(matrix).swapaxes(-1, -2)
     tolerance = {np.float32: 2e-5, np.float64: 1e-11}[dtype]
     for axis in range(axes):
-        out, total, forces = definitions.tiled_spline_jacobian(lattice, size, voxel_size, threshold, axis, seed)
+        out, given, total, folding = definitions.tiled_spline_jacobian(lattice, grad, voxel_size, threshold, axis, seed)
         np.testing.assert_allclose(out, expected, rtol=0, atol=tolerance * np.abs(expected).max())
-        np.testing.assert_allclose(total, (shortfall**2).sum(), rtol=tolerance)
-        wanted = -2 * shortfall / shortfall.size * cofactors[:, axis]
-        np.testing.assert_allclose(forces, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
+        np.testing.assert_allclose(total, (shortfall**2).reshape(examples, -1).sum(1), rtol=tolerance)
+        cofactor = np.moveaxis(cofactors[..., axis], -1, 1)
+        for got, wanted in ((given, grad[:, None] * cofactor), (folding, pull[:, None] * cofactor)):
+            np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
 @pytest.mark.skipif(not CAN_GUARD, reason="needs Linux")
@@ -215,8 +226,10 @@ def test_tiles_read_nothing_past_their_arrays(knots, size, at_end):
         gain = guarded(lattice[:1], at_end=at_end)
         definitions.tiled_bias_field_backward(grad, image, gain)
         definitions.tiled_spline_warp(image, lattice, 1, 0)
-        definitions.tiled_transform_chain_gradients(grad, image, lattice, gain, None, [], 0.0, 1, 0)
+        pair = guarded(np.stack([lattice, lattice]), at_end=at_end)
+        gains = guarded(pair[:, :1], at_end=at_end)
+        definitions.tiled_transform_chain_gradients(grad[:, None], image[:, None], pair, gains, None, [], 0.0, 1, 0)
         if min(size) > 1:
-            definitions.tiled_spline_jacobian(lattice, size, [1.0] * axes, 0.7, 0)
+            definitions.tiled_spline_jacobian(pair, grad, [1.0] * axes, 0.7, 0)
 
     assert survives(run)

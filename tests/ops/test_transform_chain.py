@@ -249,15 +249,14 @@ def test_matches_the_voxel_by_voxel_definition(subset, case, interpolation, per_
     grad = torch.rand_like(out)
     inputs = [t for t in (image, *stages) if t is not None]
     got = torch.autograd.grad(out, inputs, grad, allow_unused=True)
-    for n in range(image.shape[0]):
-        arrays = [None if t is None else t[n].detach().numpy() for t in (image, *stages)]
-        settings = ([*bounds] if bounds else [], ORIGIN, INTERPOLATIONS.index(interpolation), 0)
-        np.testing.assert_allclose(
-            definitions.transform_chain(*arrays, *settings), out[n].detach().numpy(), rtol=0, atol=1e-13
-        )
-        defined = definitions.transform_chain_gradients(grad[n].numpy(), *arrays, *settings)
-        for g, want in zip(got, [d for d in defined if d is not None], strict=True):
-            np.testing.assert_allclose(want, 0 if g is None else g[n].numpy(), rtol=0, atol=1e-11)
+    arrays = [None if t is None else t.detach().numpy() for t in (image, *stages)]
+    settings = ([*bounds] if bounds else [], ORIGIN, INTERPOLATIONS.index(interpolation), 0)
+    np.testing.assert_allclose(
+        definitions.transform_chain(*arrays, *settings), out.detach().numpy(), rtol=0, atol=1e-13
+    )
+    defined = definitions.transform_chain_gradients(grad.numpy(), *arrays, *settings)
+    for g, want in zip(got, [d for d in defined if d is not None], strict=True):
+        np.testing.assert_allclose(want, 0 if g is None else g.numpy(), rtol=0, atol=1e-11)
 
 
 def test_registration(device):
