@@ -106,4 +106,10 @@ def cell_lengths(
         raise ValueError(f"{op}: voxel_size must be positive and finite, got {voxel_size}")
     if any(k < 4 for k in knots):
         raise ValueError(f"{op}: lattice must have at least 4 control points along every axis, got {tuple(knots)}")
-    return [v * (n - 1) / (k - 3) for v, n, k in zip(lengths, size, knots, strict=True)]
+    cells = [v * (n - 1) / (k - 3) for v, n, k in zip(lengths, size, knots, strict=True)]
+    # Energies are made of these, up to their third powers.
+    if not all(0 < c * c * c < float("inf") and 1 / (c * c * c) < float("inf") for c in cells):
+        raise ValueError(
+            f"{op}: voxel_size must make the cube of a cell's length and its inverse finite, got {voxel_size}"
+        )
+    return cells

@@ -28,12 +28,14 @@ struct DenseWeights {
 template <typename T>
 DenseWeights<T> dense_weights(DenseEnergy energy, const double h[3]) {
   const double volume = h[0] * h[1] * h[2];
-  const auto mixed = [&](int p, int q) { return T(2 * volume / (h[p] * h[p] * h[q] * h[q])); };
+  // One square after the other: the fourth power of a length leaves float64 long before the quotient does.
+  const auto over_squares = [&](int p, int q) { return volume / (h[p] * h[p]) / (h[q] * h[q]); };
+  const auto mixed = [&](int p, int q) { return T(energy == DenseEnergy::bending ? 2 * over_squares(p, q) : 0); };
   DenseWeights<T> w{{}, mixed(0, 1), mixed(0, 2), mixed(1, 2)};
   for (int a = 0; a < 3; ++a)
     w.axis[a] = T(energy == DenseEnergy::total_variation ? volume / h[a]
                   : energy == DenseEnergy::membrane      ? volume / (h[a] * h[a])
-                                                         : volume / (h[a] * h[a] * h[a] * h[a]));
+                                                         : over_squares(a, a));
   return w;
 }
 

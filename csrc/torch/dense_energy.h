@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <initializer_list>
 
 #include "core/dense_energy.h"
 #include "torch/common.h"
@@ -16,6 +17,20 @@ inline std::vector<double> voxel_lengths(const char* op, std::vector<double> vox
     check(h > 0 && std::isfinite(h), op, ": voxel_size must be positive and finite, got ", text(voxel_size));
   voxel_size.insert(voxel_size.begin(), 3 - voxel_size.size(), 1.0);
   return voxel_size;
+}
+
+// Refuses voxel lengths of which the arithmetic in T makes an infinite factor: times a difference of 0, it is NaN.
+template <typename T>
+void check_factors(const char* op, std::initializer_list<double> factors) {
+  for (const double factor : factors)
+    check(std::isfinite(T(factor)), op, ": voxel_size must make the factors of derivatives finite in ",
+          sizeof(T) == 8 ? "float64" : "float32", ", got a factor of ", factor);
+}
+
+template <typename T>
+void check_weights(const char* op, DenseEnergy kind, const std::vector<double>& h) {
+  const DenseWeights<double> w = dense_weights<double>(kind, h.data());
+  check_factors<T>(op, {w.axis[0], w.axis[1], w.axis[2], w.zy, w.zx, w.yx});
 }
 
 // The gradient to an energy, which multiplies that of the energy.
@@ -37,6 +52,7 @@ Tensor dense_energy(const char* op, DenseEnergy kind, const Tensor& field, std::
   Tensor energy = make_zeros(u, {u.size(0), u.size(1)}, ScalarType::Double);
   if (empty(u)) return energy;
   dispatch_floating(op, "field", u.scalar_type(), [&]<typename S>() {
+    check_weights<Arithmetic<S>>(op, kind, h);
     Backend::template dense_energy<Arithmetic<S>, S>(scope, kind, size, u.size(0) * u.size(1), h.data(),
                                                      u.const_data_ptr<S>(), energy.mutable_data_ptr<double>());
   });

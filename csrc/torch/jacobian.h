@@ -28,8 +28,9 @@ inline Displacement check_displacement(const char* op, const Tensor& displacemen
 
 // Calls f with the stencil of two or three axes.
 template <typename S, typename F>
-void with_jacobian(const Displacement& d, const Tensor& u, const F& f) {
+void with_jacobian(const char* op, const Displacement& d, const Tensor& u, const F& f) {
   using T = Arithmetic<S>;
+  check_factors<T>(op, {1 / d.h[0], 1 / d.h[1], 1 / d.h[2]});
   const T inverse[3] = {T(1 / d.h[0]), T(1 / d.h[1]), T(1 / d.h[2])};
   if (u.dim() == 4)
     f(JacobianStencil<T, S, 2>{d.size, {inverse[0], inverse[1], inverse[2]}, u.const_data_ptr<S>()});
@@ -46,7 +47,7 @@ Tensor jacobian_determinant(const Tensor& displacement, std::vector<double> voxe
   Tensor out = new_output(u, d.determinants);
   if (d.empty) return out;
   dispatch_floating(op, "displacement", u.scalar_type(), [&]<typename S>() {
-    with_jacobian<S>(d, u, [&](const auto& stencil) {
+    with_jacobian<S>(op, d, u, [&](const auto& stencil) {
       Backend::jacobian_determinant(scope, stencil, u.size(0), out.mutable_data_ptr<S>());
     });
   });
@@ -61,7 +62,7 @@ Tensor jacobian_gradient(const char* op, const Displacement& d, const Tensor& di
   if (d.empty) return new_sums(u, shape(u));
   Tensor gradient = new_output(u, shape(u));
   dispatch_floating(op, "displacement", u.scalar_type(), [&]<typename S>() {
-    with_jacobian<S>(d, u, [&](const auto& stencil) {
+    with_jacobian<S>(op, d, u, [&](const auto& stencil) {
       Backend::jacobian_gradient(scope, stencil, u.size(0), force.template operator()<S>(),
                                  gradient.mutable_data_ptr<S>());
     });
@@ -99,7 +100,7 @@ Tensor folding_penalty(const Tensor& displacement, std::vector<double> voxel_siz
   Tensor penalty = make_zeros(u, {u.size(0)}, ScalarType::Double);
   if (d.empty) return penalty;
   dispatch_floating(op, "displacement", u.scalar_type(), [&]<typename S>() {
-    with_jacobian<S>(d, u, [&](const auto& stencil) {
+    with_jacobian<S>(op, d, u, [&](const auto& stencil) {
       Backend::folding_penalty(scope, stencil, u.size(0), threshold, penalty.mutable_data_ptr<double>());
     });
   });

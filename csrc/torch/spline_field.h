@@ -45,6 +45,7 @@ Tensor evaluate_lattice(const char* op, const Lattice& g, const Tensor& lattice,
   Tensor out = new_output(c, out_shape);
   if (empty(out)) return out;
   dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
+    check_factors<Arithmetic<S>>(op, {g.z.scale, g.y.scale, g.x.scale, g.z.scale * g.y.scale * g.x.scale});
     Backend::template spline_field<Arithmetic<S>, S>(scope, g, c.size(0) * c.size(1), c.const_data_ptr<S>(),
                                                      out.mutable_data_ptr<S>());
   });

@@ -30,12 +30,16 @@ inline DisplacementLattice check_displacement_lattice(const char* op, const Tens
 }
 
 // Calls f with the slopes along two or three axes.
-template <typename F>
-void with_slopes(const DisplacementLattice& d, const F& f) {
+template <typename T, typename F>
+void with_slopes(const char* op, const DisplacementLattice& d, const F& f) {
+  const auto with = [&](const auto& slopes) {
+    for (const Lattice& along : slopes.along) check_factors<T>(op, {along.z.scale, along.y.scale, along.x.scale});
+    f(slopes);
+  };
   if (d.determinants.size() == 3)
-    f(SplineSlopes<2>(d.g, d.h.data()));
+    with(SplineSlopes<2>(d.g, d.h.data()));
   else
-    f(SplineSlopes<3>(d.g, d.h.data()));
+    with(SplineSlopes<3>(d.g, d.h.data()));
 }
 
 template <typename Backend>
@@ -47,7 +51,7 @@ Tensor spline_jacobian_determinant(const Tensor& lattice, std::vector<int64_t> s
   Tensor out = new_output(c, d.determinants);
   if (empty(out)) return out;
   dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
-    with_slopes(d, [&](const auto& slopes) {
+    with_slopes<Arithmetic<S>>(op, d, [&](const auto& slopes) {
       Backend::template spline_jacobian_determinant<Arithmetic<S>, S>(
           scope, slopes, c.size(0), c.const_data_ptr<S>(), out.mutable_data_ptr<S>());
     });
@@ -70,7 +74,7 @@ Tensor spline_jacobian_determinant_backward(const Tensor& grad, const Tensor& la
   Tensor gradient = make_empty(c, shape(c));
   if (empty(c)) return gradient;
   dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
-    with_slopes(d, [&](const auto& slopes) {
+    with_slopes<Arithmetic<S>>(op, d, [&](const auto& slopes) {
       Backend::template spline_jacobian_gradient<Arithmetic<S>, S>(
           scope, slopes, c.size(0), r.const_data_ptr<S>(), c.const_data_ptr<S>(), gradient.mutable_data_ptr<S>());
     });
@@ -93,7 +97,7 @@ Tensor folding_of_lattice(const Tensor& lattice, const std::vector<int64_t>& siz
   if (empty(c)) return penalty;
   dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
     using T = Arithmetic<S>;
-    with_slopes(d, [&](const auto& slopes) {
+    with_slopes<T>(op, d, [&](const auto& slopes) {
       Backend::template spline_folding_penalty<T, S>(scope, slopes, c.size(0), threshold, c.const_data_ptr<S>(),
                                                      penalty.mutable_data_ptr<double>(),
                                                      gradient ? gradient->mutable_data_ptr<T>() : nullptr);

@@ -51,7 +51,7 @@ def bending_energy(
     Raises:
         TypeError: ``field`` is not a tensor, ``voxel_size`` no number nor one per axis.
         ValueError: A wrong number of axes, an axis of a lattice's image of one voxel, a voxel size that is not
-            positive.
+            positive, or with which the factors of derivatives overflow.
 
     Example:
         >>> import torch
@@ -91,7 +91,7 @@ def membrane_energy(
     Raises:
         TypeError: ``field`` is not a tensor, ``voxel_size`` no number nor one per axis.
         ValueError: A wrong number of axes, an axis of a lattice's image of one voxel, a voxel size that is not
-            positive.
+            positive, or with which the factors of derivatives overflow.
 
     Example:
         >>> import torch
@@ -125,7 +125,8 @@ def total_variation(field: Tensor, voxel_size: float | Sequence[float] = 1.0) ->
 
     Raises:
         TypeError: ``field`` is not a tensor, ``voxel_size`` no number nor one per axis.
-        ValueError: A wrong number of axes, a voxel size that is not positive.
+        ValueError: A wrong number of axes, a voxel size that is not positive, or with which the factors of
+            derivatives overflow.
 
     Example:
         >>> import torch

@@ -52,7 +52,7 @@ def jacobian_determinant(
     Raises:
         TypeError: ``displacement`` is not a tensor, ``size`` a number, or ``voxel_size`` neither one nor one per axis.
         ValueError: As many components as axes are expected, an axis of a lattice's image of at least two voxels, and
-            positive voxel sizes.
+            positive voxel sizes whose inverse is finite.
 
     Example:
         >>> import torch
@@ -99,7 +99,7 @@ def folding_penalty(
     Raises:
         TypeError: ``displacement`` is not a tensor, ``size`` a number, or ``voxel_size`` neither one nor one per axis.
         ValueError: As many components as axes are expected, an axis of a lattice's image of at least two voxels,
-            positive voxel sizes, and a finite threshold.
+            positive voxel sizes whose inverse is finite, and a finite threshold.
 
     Example:
         >>> import torch

@@ -43,7 +43,8 @@ def spline_field(
     Raises:
         TypeError: ``lattice`` is not a tensor, ``voxel_size`` no number nor one per axis.
         ValueError: A wrong number of axes, fewer than 4 control points, a dtype that is not floating, an order that
-            is negative or more than 2 in all, a voxel size that is not positive.
+            is negative or more than 2 in all, a voxel size that is not positive, or with
+            which the factors of derivatives overflow.
 
     Example:
         >>> import torch

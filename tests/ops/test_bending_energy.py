@@ -146,6 +146,14 @@ def test_empty(device):
         assert torch.autograd.grad(energy.sum(), lattice)[0].shape == shape
 
 
+@pytest.mark.parametrize("exponent", [330, -330])
+@pytest.mark.parametrize("axes", [2, 3])
+def test_units_of_length_change_the_energy_by_their_power(axes, exponent):
+    lattice, size = sample((4, 5, 6)[:axes]), (5, 7, 9)[:axes]
+    found, one = (bending_energy(lattice, size, length) for length in (2.0**exponent, 1.0))
+    assert torch.equal(found, one * 2.0 ** (exponent * (axes - 4)))
+
+
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
@@ -155,6 +163,12 @@ def test_empty(device):
         ((sample((4, 4)), (5, 5), 0.0), "voxel_size must be positive and finite"),
         ((sample((4, 4)), (5, 5), math.inf), "voxel_size must be positive and finite"),
         ((sample((4, 4)), (5, 5), (1.0, math.nan)), "voxel_size must be positive and finite"),
+        (
+            (sample((4, 4)), (5, 5), 1e308),
+            "voxel_size must make the cube of a cell's length and its inverse finite, got",
+        ),
+        ((sample((4, 4)), (5, 5), (1.0, 1e103)), "the cube of a cell's length and its inverse finite, got \\(1.0, 1e"),
+        ((sample((4, 4)), (5, 5), 1e-104), "the cube of a cell's length and its inverse finite, got 1e-104$"),
         ((sample((4, 4))[..., :3], (5, 5)), "at least 4 control points"),
         ((sample((4, 4)).int(), (5, 5)), "float16, bfloat16, float32 or float64"),
     ],

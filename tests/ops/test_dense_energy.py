@@ -154,9 +154,9 @@ def test_a_large_offset_costs_no_accuracy(device):
             torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
 
 
-def self_and_gradient(kind, field):
+def self_and_gradient(kind, field, voxel=1.0):
     (field,) = leaves([field])
-    energy = FUNCTIONS[kind](field)
+    energy = FUNCTIONS[kind](field, voxel)
     return energy.detach(), *torch.autograd.grad(energy.sum(), field)
 
 
@@ -226,6 +226,16 @@ def test_what_is_not_finite_is_not_hidden(device, kind):
 
 
 @kinds
+@pytest.mark.parametrize(("shape", "exponent"), [((2, 1, 5, 6), 400), ((2, 1, 5, 6), -200), ((2, 1, 4, 5, 6), 330)])
+def test_units_of_length_change_the_energy_by_their_power(kind, shape, exponent):
+    field = sample(shape)
+    power = len(shape) - 2 - {"membrane": 2, "variation": 1, "bending": 4}[kind]
+    found, once = (self_and_gradient(kind, field, length) for length in (2.0**exponent, 1.0))
+    for result, one in zip(found, once, strict=True):
+        assert torch.equal(result, one * 2.0 ** (exponent * power))
+
+
+@kinds
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
@@ -233,6 +243,19 @@ def test_what_is_not_finite_is_not_hidden(device, kind):
         ((sample((1, 1, 5, 6)), (1.0,)), "one length per axis, 2, got 1"),
         ((sample((1, 1, 5, 6)), 0.0), "voxel_size must be positive and finite"),
         ((sample((1, 1, 5, 6)), math.inf), "voxel_size must be positive and finite"),
+        (
+            (sample((1, 1, 5, 6)), 1e308),
+            "voxel_size must make the factors of derivatives finite in float64, got a factor of inf$",
+        ),
+        ((sample((1, 1, 4, 5, 6)), 1e308), "voxel_size must make the factors of derivatives finite in float64, got"),
+        (
+            (sample((1, 1, 5, 6), dtype=torch.float32), 1e20),
+            "factors of derivatives finite in float32, got a factor of 1e\\+40$",
+        ),
+        (
+            (sample((1, 1, 5, 6), dtype=torch.float16), 1e20),
+            "factors of derivatives finite in float32, got a factor of 1e\\+40$",
+        ),
         ((sample((1, 1, 5, 6)).int(),), "float16, bfloat16, float32 or float64"),
     ],
 )

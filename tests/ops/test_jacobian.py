@@ -251,6 +251,16 @@ def test_what_is_not_finite_is_not_hidden(device):
         (sample((2, 4, 4)), 1.0, "displacement must be"),
         (sample((1, 2, 4, 4)), (1.0,), "one length per axis, 2, got 1"),
         (sample((1, 2, 4, 4)), 0.0, "voxel_size must be positive"),
+        (
+            sample((1, 2, 4, 4)),
+            5e-324,
+            "voxel_size must make the factors of derivatives finite in float64, got a factor of inf$",
+        ),
+        (
+            sample((1, 2, 4, 4)).half(),
+            (1.0, 1e-39),
+            "factors of derivatives finite in float32, got a factor of 1e\\+39$",
+        ),
         (sample((1, 2, 4, 4)).int(), 1.0, "float16, bfloat16, float32 or float64"),
     ],
 )

@@ -100,6 +100,14 @@ def test_registration_layouts_compile_and_batching(device):
     check_batching(lambda c: membrane_energy(c, (9, 11)), [lattice])
 
 
+@pytest.mark.parametrize("exponent", [330, -330])
+@pytest.mark.parametrize("axes", [2, 3])
+def test_units_of_length_change_the_energy_by_their_power(axes, exponent):
+    lattice, size = sample((4, 5, 6)[:axes]), (5, 7, 9)[:axes]
+    found, one = (membrane_energy(lattice, size, length) for length in (2.0**exponent, 1.0))
+    assert torch.equal(found, one * 2.0 ** (exponent * (axes - 2)))
+
+
 def test_bad_arguments_get_one_sentence():
     with pytest.raises(ValueError, match="^membrane_energy: .*at least 4 control points"):
         membrane_energy(sample((4, 4))[..., :3], (5, 5))
@@ -107,5 +115,7 @@ def test_bad_arguments_get_one_sentence():
         membrane_energy(sample((4, 4)), (5, 1))
     with pytest.raises(ValueError, match="^membrane_energy: voxel_size must be positive and finite, got inf$"):
         membrane_energy(sample((4, 4)), (5, 5), math.inf)
+    with pytest.raises(ValueError, match="^membrane_energy: voxel_size must make the cube .* finite, got 1e\\+308$"):
+        membrane_energy(sample((4, 4)), (5, 5), 1e308)
     with pytest.raises(TypeError, match="lattice must be a torch.Tensor"):
         membrane_energy([[0.0]], (5, 5))

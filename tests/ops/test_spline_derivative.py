@@ -230,9 +230,34 @@ def test_empty(device, shape, size):
         ((5, 1), (0, 1), 1.0, "size must be at least 2 along an axis of the derivative, got \\[5, 1\\]"),
         ((5, 5), (0, 1), (1.0,), "voxel_size must have one length per axis, 2, got 1"),
         ((5, 5), (0, 1), 0.0, "voxel_size must be positive"),
+        (
+            (5, 5),
+            (0, 1),
+            5e-324,
+            "voxel_size must make the factors of derivatives finite in float64, got a factor of inf$",
+        ),
+        (
+            (5, 5),
+            (2, 0),
+            1e-160,
+            "voxel_size must make the factors of derivatives finite in float64, got a factor of inf$",
+        ),
+        (
+            (5, 5),
+            (1, 1),
+            1e-160,
+            "voxel_size must make the factors of derivatives finite in float64, got a factor of inf$",
+        ),
         ((5, 5, 5), (0, 1, 0), 1.0, "lattice must be \\[N, K, Gz, Gy, Gx\\]"),
     ],
 )
 def test_bad_arguments_get_one_sentence(size, derivative, voxel, sentence):
     with pytest.raises(ValueError, match=f"^spline_field: .*{sentence}"):
         spline_field(sample((4, 4)), size, derivative, voxel)
+
+
+def test_factors_of_derivatives_are_finite_in_the_type_of_the_lattice():
+    lattice, lengths_of_a_voxel = sample((4, 4)), (1e-40, 1e40)
+    assert spline_field(lattice, (5, 5), (1, 1), lengths_of_a_voxel).isfinite().all()
+    with pytest.raises(ValueError, match="finite in float32, got a factor of 2.5e\\+39$"):
+        spline_field(lattice.float(), (5, 5), (1, 1), lengths_of_a_voxel)

@@ -310,6 +310,8 @@ def test_what_is_not_finite_is_not_hidden(device):
         (sample((4, 4))[..., :3], (5, 5), 1.0, "at least 4 control points"),
         (sample((4, 4)), (5, 5), (1.0,), "voxel_size must have one length per axis, 2, got 1"),
         (sample((4, 4)), (5, 5), -1.0, "voxel_size must be positive"),
+        (sample((4, 4)), (5, 5), (1.0, 5e-324), "voxel_size must make the factors of derivatives finite in float64"),
+        (sample((4, 4)).float(), (5, 5), 1e-40, "factors of derivatives finite in float32, got a factor of 2.5e\\+39$"),
         (sample((4, 4)).int(), (5, 5), 1.0, "float16, bfloat16, float32 or float64"),
     ],
 )
