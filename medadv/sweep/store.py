@@ -112,7 +112,7 @@ class Store:
 
         Raises:
             StoreExists: there is something at ``path``.
-            OSError: the folder that it is to lie in cannot be made.
+            OSError: it, or the folder that it is to lie in, cannot be made.
             TypeError: the plan holds something other than plain JSON values.
             ValueError: the plan has a key "sha256" or a float that is not finite.
         """
@@ -136,7 +136,7 @@ class Store:
             shutil.rmtree(draft, ignore_errors=True)
             if os.path.lexists(target):
                 raise StoreExists(f"Store.create: path must not exist yet, got {target}") from error
-            raise
+            raise OSError(f"Store.create: the store {target} cannot be made: {error.strerror}") from error
         _sync(target.parent)
         return Store.open(target)
 

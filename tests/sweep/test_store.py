@@ -1,5 +1,6 @@
 """The store: exact values, whole units only, damage never silent."""
 
+import errno
 import hashlib
 import json
 import os
@@ -352,6 +353,16 @@ def test_create_says_which_folder_cannot_be_made(tmp_path):
     with pytest.raises(OSError, match=rf"the folder {file} cannot be made: File exists"):
         Store.create(file / "store", PLAN)
     assert file.read_text() == "mine"
+
+
+def test_a_store_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("medadv.sweep.store.os.rename", full)
+    with pytest.raises(OSError, match=rf"the store {tmp_path / 'out'} cannot be made: No space left on device$"):
+        Store.create(tmp_path / "out", {})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_create_with_a_wrong_plan_leaves_nothing(tmp_path):
