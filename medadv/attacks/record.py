@@ -39,11 +39,15 @@ class Record:
         self.loss, self.predictions = loss, predictions
         self.clean_predictions = predictions
         self.already_wrong = wrong
-        self.fooled = torch.zeros_like(wrong)
         self.step = torch.full_like(wrong, -1, dtype=torch.int64)
         self._forwards, self._backwards = _Passes(forwards), _Passes(0)
         self.passes = passes
         self._any_fooled = False
+
+    @property
+    def fooled(self) -> Tensor:
+        """Whom the victim was wrong about, bool [N]."""
+        return self.step >= 0
 
     @property
     def forwards(self) -> Tensor:
@@ -147,7 +151,7 @@ class Record:
         found, new = bool(wrong.any()), wrong
         better = loss > some(self.loss, rows)
         if self._any_fooled:
-            fooled = some(self.fooled, rows)
+            fooled = some(self.step, rows) >= 0
             new = wrong & ~fooled
             better = new | ((wrong == fooled) & better)
         elif found:
@@ -194,10 +198,9 @@ class Record:
             self.parameters = {name: values.clone() for name, values in self.parameters.items()}
 
     def _note_first(self, rows: Tensor, step: int, new: Tensor) -> None:
-        if rows.shape[0] < self.fooled.shape[0]:
-            new = torch.zeros_like(self.fooled).index_copy_(0, rows, new)
+        if rows.shape[0] < self.already_wrong.shape[0]:
+            new = torch.zeros_like(self.already_wrong).index_copy_(0, rows, new)
         self.step.masked_fill_(new, step)
-        self.fooled |= new
 
 
 class _Passes:

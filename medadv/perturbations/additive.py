@@ -202,7 +202,8 @@ class Additive:
         Returns:
             [N] float64.
         """
-        return ops.row_lengths(changed, self._norm, origin=images) / (bounds[1] - bounds[0])
+        lengths, scale = ops.row_lengths(changed, self._norm, origin=images), bounds[1] - bounds[0]
+        return lengths if scale == 1 else lengths / scale
 
     def radii(self, bounds: Bounds) -> dict[str, float]:
         """The radius of the ball.

@@ -57,8 +57,8 @@ class Nearest(Record):
         nearer = wrong & (distance < before)
         # The first find is nearer than none.
         if bool(nearer.any()):
+            if not self._all_found:
+                self._note_first(rows, step, nearer & before.isinf())
+                self._all_found = bool((self.fooled | self.already_wrong).all())
             self.distance.index_copy_(0, rows, torch.where(nearer, distance, before))
             self._keep(rows, nearer, images, parameters, loss, predictions)
-            if not self._all_found:
-                self._note_first(rows, step, wrong & ~some(self.fooled, rows))
-                self._all_found = bool((self.fooled | self.already_wrong).all())

@@ -205,8 +205,7 @@ class Climb:
         rows = None if place.rows.shape[0] == self.images.shape[0] else place.rows
         seen = first if rows is None else first.only(rows)
         shown = _Shown(place.images, seen.parameters, seen.logits, seen.features, _as_it_is, self.victim)
-        value = self._value(place, shown)
-        found = without_graph(value)
+        value, found = self._value(place, shown)
         self.record.begin(place.rows, found)
         gradients = self._gradients(place, value, None, first.leaves, rows)
         return _Sight(found, place.images, gradients, going=None)
@@ -231,12 +230,13 @@ class Climb:
     def _look_at(self, place: _Place, parameters: Parameters, with_gradient: bool, made: Tensor | None) -> _Sight:
         with torch.set_grad_enabled(with_gradient):
             shown, leaves = self._show(place, parameters, _as_it_is, self.victim, made)
-            value = self._value(place, shown)
-        changed, seen = shown.images, without_graph(value)
+            value, seen = self._value(place, shown)
+        changed = shown.images
         goals = None if self.goals is None else self.goals[place.rows]
         answers, fooled = outcome(self.victim, without_graph(shown.logits), place.targets, goals)
         found = self.record.see(place.rows, place.step, changed, parameters, seen, answers, fooled)
-        going = ~fooled if found and self.search.stop_early else None
+        more_to_come = place.step < self.search.steps
+        going = ~fooled if found and more_to_come and self.search.stop_early else None
         gradients = self._gradients(place, value, going, leaves) if with_gradient else None
         return _Sight(seen, changed, gradients, going)
 
@@ -250,7 +250,7 @@ class Climb:
     def _slope_at(self, place: _Place, parameters: Parameters, view: View, sample: int) -> Parameters:
         victim = self.victim.fresh(self.search.seed, place.restart, place.step, sample)
         shown, leaves = self._show(place, parameters, view, victim)
-        value = self._value(place, shown)
+        value, _ = self._value(place, shown)
         self.record.count_forwards(place.rows, 1)
         return self._gradients(place, value, None, leaves)
 
@@ -263,8 +263,8 @@ class Climb:
         logits, features = victim.look(view(changed), layers_of(self.objective))
         return _Shown(without_graph(changed), parameters, logits, features, view, victim), leaves
 
-    def _value(self, place: _Place, shown: _Shown) -> Tensor:
-        """The value that is raised, [M]."""
+    def _value(self, place: _Place, shown: _Shown) -> tuple[Tensor, Tensor]:
+        """The value that is raised, [M], and the same without a graph."""
         at = situated(self.objective)
         if at is None:
             value = self.objective(shown.logits, place.targets)
@@ -272,8 +272,9 @@ class Climb:
             value = at(shown.logits, place.targets, self._situation(place, shown))
         if image_gradient_of(self.perturbation) is None:  # else there is no penalty
             value = value - self.perturbation.penalty(place.images, shown.parameters)
-        self._refuse_not_finite("the objective", value, place)
-        return value
+        seen = without_graph(value)
+        self._refuse_not_finite("the objective", seen, place)
+        return value, seen
 
     def _situation(self, place: _Place, shown: _Shown) -> Situation:
         return Situation(

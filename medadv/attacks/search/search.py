@@ -159,8 +159,10 @@ def maximise(
         images, targets = ordinary(images), ordinary(targets)
         first, known = (clean, clean.logits) if isinstance(clean, CleanPass) else (None, clean)
         identity = perturbation.identity(images) if first is None else first.parameters
-        with torch.no_grad():
-            logits = victim(images) if known is None else ordinary(known)
+        if known is None:
+            with torch.no_grad():
+                known = victim(images)
+        logits = ordinary(known)
         answers, right = victim.verdict(logits, targets)
         rows = right.nonzero().flatten()
         # The clean image itself is no find: the first image that is seen replaces it.
