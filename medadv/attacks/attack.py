@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from medadv.attacks.base_attack import checked_ids, require_victim
+from medadv.attacks.base_attack import checked_ids
 from medadv.attacks.budgeted_attack import BudgetedAttack
 from medadv.attacks.result import Result
 from medadv.attacks.search.clean_pass import clean_pass
@@ -94,11 +94,10 @@ class Attack(BudgetedAttack):
         return replace(self, steps=2 * self.steps)
 
     def __call__(self, victim: Victim, images: Tensor, targets: Tensor, ids: Tensor | None = None) -> Result:
-        require_victim(victim)
+        self.check_victim(victim)
         search, family, objective = self.search, self.perturbation, self.objective
         if not search.starts_at_the_image(victim):
             return super().__call__(victim, images, targets, ids)
-        self.check_victim(victim)
         clean = clean_pass(family, victim, images, targets, layers_of(objective))
         if clean is None:
             return super().__call__(victim, images, targets, ids)

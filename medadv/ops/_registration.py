@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from medadv._graph import without_graph
 from medadv.ops import _library  # noqa: F401  (loads torch.ops.medadv, which the registrations below refer to)
 
 
@@ -18,6 +19,12 @@ def check_tensor(op: str, name: str, value: object) -> None:
     # The level first: outside of forward mode nothing has a tangent, and this is asked in every call.
     if forward_ad._current_level >= 0 and forward_ad.unpack_dual(value).tangent is not None:
         raise ValueError(f"{op}: {name} has a tangent, but there are no forward-mode derivatives")
+
+
+def plain_tensor(op: str, name: str, value: Tensor) -> Tensor:
+    """As `check_tensor`, for an operator without a gradient: returns the tensor without the graph that made it."""
+    check_tensor(op, name, value)
+    return without_graph(value)
 
 
 def register_batching(op: str) -> None:

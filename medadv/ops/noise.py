@@ -10,7 +10,7 @@ from torch.library import register_autograd, register_fake
 
 from medadv._graph import without_graph
 from medadv._words import RowNorm, check_radius, noise_norm
-from medadv.ops._registration import check_tensor, contiguous_like, register_batching
+from medadv.ops._registration import check_tensor, contiguous_like, plain_tensor, register_batching
 
 
 def add_noise(image: Tensor, noise: Tensor, bounds: tuple[float, float], towards: Tensor | None = None) -> Tensor:
@@ -76,10 +76,9 @@ def project_noise(
         >>> project_noise(image, torch.tensor([[-0.25, 0.125]]), (0.0, 1.0), 0.125)
         tensor([[-0.1250,  0.0000]])
     """
-    check_tensor("project_noise", "image", image)
-    check_tensor("project_noise", "noise", noise)
+    x, d = plain_tensor("project_noise", "image", image), plain_tensor("project_noise", "noise", noise)
     word = noise_norm("project_noise", norm)
-    out: Tensor = torch.ops.medadv.project_noise(without_graph(image), without_graph(noise), *bounds, radius, word)
+    out: Tensor = torch.ops.medadv.project_noise(x, d, *bounds, radius, word)
     return out
 
 
@@ -112,11 +111,9 @@ def sign_step(
         >>> sign_step(image, torch.zeros(1, 3), gradient, 0.25, (0.0, 1.0), 0.125)
         (tensor([[-0.1250,  0.0000,  0.0000]]), tensor([[0.3750, 0.5000, 1.0000]]))
     """
-    check_tensor("sign_step", "image", image)
-    check_tensor("sign_step", "noise", noise)
-    check_tensor("sign_step", "gradient", gradient)
-    tensors = without_graph(image), without_graph(noise), without_graph(gradient)
-    out: tuple[Tensor, Tensor] = torch.ops.medadv.sign_step(*tensors, length, *bounds, radius)
+    x, d = plain_tensor("sign_step", "image", image), plain_tensor("sign_step", "noise", noise)
+    g = plain_tensor("sign_step", "gradient", gradient)
+    out: tuple[Tensor, Tensor] = torch.ops.medadv.sign_step(x, d, g, length, *bounds, radius)
     return out
 
 
@@ -160,14 +157,12 @@ def unit_step(
         tensor([[ 0.1500, -0.2000],
                 [ 0.3000, -0.4000]])
     """
-    check_tensor("unit_step", "image", image)
-    check_tensor("unit_step", "noise", noise)
-    check_tensor("unit_step", "gradient", gradient)
+    x, d = plain_tensor("unit_step", "image", image), plain_tensor("unit_step", "noise", noise)
+    g = plain_tensor("unit_step", "gradient", gradient)
     if not isinstance(radius, Tensor):
         radius = torch.full((len(image),), check_radius("unit_step", radius), dtype=torch.float64, device=image.device)
-    tensors = without_graph(image), without_graph(noise), without_graph(gradient)
     word = noise_norm("unit_step", norm)
-    out: Tensor = torch.ops.medadv.unit_step(*tensors, length, *bounds, without_graph(radius), word)
+    out: Tensor = torch.ops.medadv.unit_step(x, d, g, length, *bounds, without_graph(radius), word)
     return out
 
 

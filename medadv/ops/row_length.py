@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 from torch.library import register_fake
 
-from medadv._graph import without_graph
 from medadv._words import RowNorm, row_norm
-from medadv.ops._registration import check_tensor, contiguous_like, register_batching
+from medadv.ops._registration import contiguous_like, plain_tensor, register_batching
 
 
 def row_lengths(values: Tensor, norm: RowNorm = "l2", origin: Tensor | None = None) -> Tensor:
@@ -33,11 +32,9 @@ def row_lengths(values: Tensor, norm: RowNorm = "l2", origin: Tensor | None = No
         >>> row_lengths(torch.tensor([[3.0, -4.0], [0.0, 2.0]]))
         tensor([5., 2.], dtype=torch.float64)
     """
-    check_tensor("row_lengths", "values", values)
-    if origin is not None:
-        check_tensor("row_lengths", "origin", origin)
-        origin = without_graph(origin)
-    lengths: Tensor = torch.ops.medadv.row_lengths(without_graph(values), origin, row_norm("row_lengths", norm))
+    rows = plain_tensor("row_lengths", "values", values)
+    start = None if origin is None else plain_tensor("row_lengths", "origin", origin)
+    lengths: Tensor = torch.ops.medadv.row_lengths(rows, start, row_norm("row_lengths", norm))
     return lengths
 
 
@@ -60,9 +57,9 @@ def unit_rows(values: Tensor, norm: RowNorm = "l2") -> Tensor:
         tensor([[ 0.6000, -0.8000],
                 [ 0.0000,  0.0000]])
     """
-    check_tensor("unit_rows", "values", values)
-    rows: Tensor = torch.ops.medadv.unit_rows(without_graph(values), row_norm("unit_rows", norm))
-    return rows
+    rows = plain_tensor("unit_rows", "values", values)
+    units: Tensor = torch.ops.medadv.unit_rows(rows, row_norm("unit_rows", norm))
+    return units
 
 
 @register_fake("medadv::row_lengths")
