@@ -30,7 +30,6 @@ _BY_FIELD: dict[str, tuple[float, ...]] = {
 _OF_ONE_ATTACK = {"flow": (0.25, 0.5, 1.0, 2.0)}
 
 _RADII = {"linf": "L-infinity", "l2": "L2", "l1": "L1"}
-_NORMS = (*_RADII, "l0")
 _UNITS = {
     "l0": "number of changed entries",
     "gain": "largest factor on the intensity",
@@ -87,7 +86,7 @@ def parse_budgets(
     Raises:
         InputError: a budget that is no number, given twice, or more than the whole range of intensities in the
             L-infinity norm; an attack that is not asked for, or has budgets twice; no budgets where there are no
-            default ones.
+            default ones; then also what the attack refuses.
 
     >>> from medadv.cli.attack_choice import parse_attacks
     >>> parse_budgets(parse_attacks(["pgd"]), ["1/4,1/2"])
@@ -106,8 +105,7 @@ def parse_budgets(
 def _default(choice: AttackChoice) -> tuple[float, ...]:
     budgets = default_budgets(choice.entry.name, choice.entry.budget_field, choice.norm)
     if not budgets:
-        if "norm" in choice.options and choice.norm not in _BY_MEASURE:
-            raise InputError(f"--attack {choice.label}: norm must be one of {', '.join(_NORMS)}, got {choice.norm}")
+        choice.build({})  # which names its norms, where it has no such norm
         raise InputError(f"--attack {choice.label}: has no default budgets; give some as --budget {choice.label}=...")
     return budgets
 

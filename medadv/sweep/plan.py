@@ -241,19 +241,31 @@ def differences(then: Any, now: Any, name: str = "") -> list[str]:
         name: how to call them.
 
     Returns:
-        One phrase per place.
+        One phrase per place; of a list of what has names only these, where they differ.
 
     >>> differences({"seed": 0, "attacks": [{"name": "pgd"}]}, {"seed": 1, "attacks": [{"name": "pgd"}]})
     ['seed was 0 and is now 1']
+    >>> differences({"attacks": [{"name": "pgd"}, {"name": "ddn"}]}, {"attacks": [{"name": "pgd"}]})
+    ['attacks was pgd, ddn and is now pgd']
     """
     if isinstance(then, dict) and isinstance(now, dict):
         keys = dict.fromkeys([*then, *now])
         found = [differences(then.get(key), now.get(key), f"{name}.{key}" if name else key) for key in keys]
         return [phrase for phrases in found for phrase in phrases]
+    names, others = _names(then), _names(now)
+    if names and others and names != others:
+        return [f"{name} was {', '.join(names)} and is now {', '.join(others)}"]
     if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
         found = [differences(*pair, f"{name}[{index}]") for index, pair in enumerate(zip(then, now, strict=True))]
         return [phrase for phrases in found for phrase in phrases]
     return [] if then == now and type(then) is type(now) else [f"{name} was {then} and is now {now}"]
+
+
+def _names(values: Any) -> list[str]:
+    """The names in a list of what has names; empty for anything else."""
+    if not isinstance(values, list) or not all(isinstance(value, dict) and "name" in value for value in values):
+        return []
+    return [value["name"] for value in values]
 
 
 def versions(device: torch.device) -> dict[str, str]:

@@ -149,5 +149,5 @@ def test_what_the_attack_refuses(text, words):
 
 
 def test_an_unknown_norm_is_named_as_such():
-    with pytest.raises(InputError, match="norm must be one of linf, l2, l1, l0, got l7"):
+    with pytest.raises(InputError, match="norm must be one of linf, l2, l1, got 'l7'"):
         parse_budgets(parse_attacks(["pgd:norm=l7"]), [])

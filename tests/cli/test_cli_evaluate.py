@@ -382,6 +382,9 @@ def test_resume_needs_the_same_plan(place, wrong):
     first = Store.open("out").plan
     wrong("--budget", "0.02", "--resume", says=["out holds another evaluation", "attacks[0].budgets[0] was 0.01"])
     wrong("--budget", "0.01", "--seed", 1, "--resume", says=["seed was 0 and is now 1"])
+    wrong("--attack", "mi-fgsm", "--resume", says=["continued: attacks was pgd and is now mi-fgsm"])
+    both = ["--attack", "pgd", "--attack", "mi-fgsm"]
+    wrong(*both, "--resume", says=["continued: attacks was pgd and is now pgd, mi-fgsm"])
     again = place.evaluate("--budget", "0.01", "--resume")
     assert again.exit_code == 0, again.output
     assert Store.open("out").plan == first
