@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from medadv.attacks import PGD
@@ -20,14 +21,15 @@ def see(kept, rows, step, value, loss, wrong):
     return images
 
 
-def test_a_wrong_answer_is_not_given_up_for_a_right_one_with_a_higher_loss():
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_wrong_answer_is_not_given_up_for_a_right_one_with_a_higher_loss(first):
     kept = record()
-    see(kept, [0, 1], 1, 1.0, [0.5, 0.5], [True, False])
+    see(kept, [0, 1], first, 1.0, [0.5, 0.5], [True, False])
     see(kept, [0, 1], 2, 2.0, [9.0, 9.0], [False, False])
     result = kept.result(torch.zeros(2))
     assert result.images[:, 0, 0, 0].tolist() == [1.0, 2.0]
     assert result.success.tolist() == [True, False]
-    assert result.step.tolist() == [1, -1]
+    assert result.step.tolist() == [first, -1]
 
 
 def test_what_was_lent_is_never_written_to():
