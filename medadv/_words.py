@@ -75,6 +75,35 @@ def noise_norm(op: str, norm: str) -> int:
     return _ROW_NORMS.index(norm)
 
 
+def check_number(op: str, name: str, value: object, kind: str = "a number") -> None:
+    """Raise unless a setting is a real number.
+
+    Example:
+        >>> check_number("sign_step", "length", None)
+        Traceback (most recent call last):
+        TypeError: sign_step: length must be a number, got None
+    """
+    # Of a plain number the abstract type, which takes long to ask, is not asked.
+    if isinstance(value, bool) or not isinstance(value, (float, int, Real)):
+        raise TypeError(f"{op}: {name} must be {kind}, got {value!r}")
+
+
+def check_bounds(op: str, bounds: Sequence[float]) -> tuple[float, float]:
+    """The two bounds, low and high, of an image.
+
+    Example:
+        >>> check_bounds("add_noise", [0.0, 1.0])
+        (0.0, 1.0)
+    """
+    try:
+        low, high = bounds
+    except (TypeError, ValueError):
+        raise TypeError(f"{op}: bounds must be two numbers, low and high, got {bounds!r}") from None
+    check_number(op, "the low bound", low)
+    check_number(op, "the high bound", high)
+    return low, high
+
+
 def check_radius(op: str, radius: float) -> float:
     """One radius for all rows, refused where it is below 0 or no number.
 
@@ -82,8 +111,7 @@ def check_radius(op: str, radius: float) -> float:
         >>> check_radius("unit_step", 0.5)
         0.5
     """
-    if not isinstance(radius, Real):
-        raise TypeError(f"{op}: radius must be a number, or one per row, got {radius!r}")
+    check_number(op, "radius", radius, "a number, or one per row")
     if not radius >= 0:
         raise ValueError(f"{op}: radius must not be negative, got {radius}")
     return float(radius)

@@ -54,6 +54,8 @@ from medadv._words import (
     Padding,
     RowNorm,
     blur_padding,
+    check_bounds,
+    check_number,
     check_radius,
     noise_norm,
     polynomial_words,
@@ -446,7 +448,8 @@ def add_noise(
         >>> add_noise(np.array([[0.25, 1.0]]), np.array([[0.5, 0.5]]), (0.0, 1.0))
         array([[0.75, 1.  ]])
     """
-    return operators.add_noise(image, noise, towards, *bounds, out=out, threads=_count(threads))
+    limits = check_bounds("add_noise", bounds)
+    return operators.add_noise(image, noise, towards, *limits, out=out, threads=_count(threads))
 
 
 def project_noise(
@@ -479,8 +482,9 @@ def project_noise(
         >>> project_noise(np.array([[0.5, 1.0]]), np.array([[-0.25, 0.125]]), (0.0, 1.0), 0.125)
         array([[-0.125,  0.   ]])
     """
-    word = noise_norm("project_noise", norm)
-    return operators.project_noise(image, noise, *bounds, radius, word, out=out, threads=_count(threads))
+    limits, word = check_bounds("project_noise", bounds), noise_norm("project_noise", norm)
+    check_number("project_noise", "radius", radius)
+    return operators.project_noise(image, noise, *limits, radius, word, out=out, threads=_count(threads))
 
 
 def sign_step(
@@ -515,7 +519,10 @@ def sign_step(
         >>> sign_step(np.array([[0.5, 1.0]]), np.zeros((1, 2)), np.array([[-3.0, 2.0]]), 0.25, (0.0, 1.0), 0.125)
         (array([[-0.125,  0.   ]]), array([[0.375, 1.   ]]))
     """
-    return operators.sign_step(image, noise, gradient, length, *bounds, radius, out=out, threads=_count(threads))
+    limits = check_bounds("sign_step", bounds)
+    check_number("sign_step", "length", length)
+    check_number("sign_step", "radius", radius)
+    return operators.sign_step(image, noise, gradient, length, *limits, radius, out=out, threads=_count(threads))
 
 
 def unit_step(
@@ -552,9 +559,13 @@ def unit_step(
         >>> unit_step(np.full((1, 2), 0.5), np.zeros((1, 2)), np.array([[3.0, -4.0]]), 0.5, (0.0, 1.0), 0.25)
         array([[ 0.15, -0.2 ]])
     """
-    radii = radius if isinstance(radius, np.ndarray) else np.full(len(image), check_radius("unit_step", radius))
+    if isinstance(radius, np.ndarray):
+        radii = radius
+    else:
+        radii = np.full(np.shape(image)[:1], check_radius("unit_step", radius))
     word = noise_norm("unit_step", norm)
-    step = (image, noise, gradient, length, *bounds)
+    check_number("unit_step", "length", length)
+    step = (image, noise, gradient, length, *check_bounds("unit_step", bounds))
     return operators.unit_step(*step, radii, word, out=out, threads=_count(threads))
 
 

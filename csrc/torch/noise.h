@@ -63,7 +63,7 @@ Tensor project_noise(const Tensor& image, const Tensor& noise, double low, doubl
   if (empty(x)) return out;
   dispatch_exact(op, x.scalar_type(), [&]<typename S>() {
     S* to = out.mutable_data_ptr<S>();
-    ClippedNoise<S> voxel{x.const_data_ptr<S>(), d.const_data_ptr<S>(), S(low), S(high), S(radius), to};
+    ClippedNoise<S> voxel{x.const_data_ptr<S>(), d.const_data_ptr<S>(), S(low), S(high), radius_within<S>(radius), to};
     if (norm == int64_t(RowNorm::linf)) return Backend::noise(scope, x.numel(), voxel);
     voxel.radius = std::numeric_limits<S>::infinity();
     Tensor lengths = make_empty(x, {rows.count}, ScalarType::Double);
@@ -91,7 +91,8 @@ std::tuple<Tensor, Tensor> sign_step(const Tensor& image, const Tensor& noise, c
   dispatch_exact(op, x.scalar_type(), [&]<typename S>() {
     Backend::noise(scope, x.numel(),
                    SignStep<S>{x.const_data_ptr<S>(), d.const_data_ptr<S>(), g.const_data_ptr<S>(), S(length), S(low),
-                               S(high), S(radius), stepped.mutable_data_ptr<S>(), noisy.mutable_data_ptr<S>()});
+                               S(high), radius_within<S>(radius), stepped.mutable_data_ptr<S>(),
+                               noisy.mutable_data_ptr<S>()});
   });
   return {stepped, noisy};
 }

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from medadv import _arguments
 from medadv._finite import all_finite
+from medadv._graph import without_graph
 from medadv.models.features import Features, tapped
 from medadv.models.task import TASKS, Task
 
@@ -314,7 +315,7 @@ class Victim:
             raise ValueError(f"images must not be empty, got shape {list(images.shape)}.")
         low, high = self.bounds
         # NaN goes through. One pass over the images, where comparing each voxel takes eight.
-        lowest, highest = (float(extreme) for extreme in images.aminmax())
+        lowest, highest = (float(extreme) for extreme in without_graph(images).aminmax())
         if not (math.isfinite(lowest) and math.isfinite(highest)):
             raise ValueError("images must be finite, got NaN or infinity.")
         # A bound between two float32 is the nearer of them; no float32 beyond that one is inside the bound itself.

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
-from medadv._graph import without_graph
-from medadv._words import RowNorm, check_radius, noise_norm
+from medadv._words import RowNorm, check_bounds, check_number, check_radius, noise_norm
 from medadv.ops._registration import check_tensor, contiguous_like, plain_tensor, register_batching
 
 
@@ -31,7 +30,7 @@ def add_noise(image: Tensor, noise: Tensor, bounds: tuple[float, float], towards
         ``[N, ...]``, contiguous. The gradient to image and noise is that of a sum, also where it is rounded or clipped.
 
     Raises:
-        TypeError: An argument is not a tensor.
+        TypeError: An argument is not a tensor, a setting not a number.
         ValueError: Another shape, dtype or device, or low above high.
 
     Example:
@@ -45,7 +44,7 @@ def add_noise(image: Tensor, noise: Tensor, bounds: tuple[float, float], towards
     check_tensor("add_noise", "noise", noise)
     if towards is not None:
         check_tensor("add_noise", "towards", towards)
-    out: Tensor = torch.ops.medadv.add_noise(image, noise, towards, *bounds)
+    out: Tensor = torch.ops.medadv.add_noise(image, noise, towards, *check_bounds("add_noise", bounds))
     return out
 
 
@@ -61,14 +60,14 @@ def project_noise(
         image: ``[N, ...]``, float32 or float64, inside the bounds.
         noise: The same shape, dtype and device.
         bounds: (low, high) in image units.
-        radius: Of the ball, in image units, at least 0.
+        radius: Of the ball, in image units, at least 0. For ``"linf"`` it is rounded down to the dtype of the image.
         norm: ``"linf"``, or ``"l2"``, over all axes but the first.
 
     Returns:
-        ``[N, ...]``, contiguous, without gradient.
+        ``[N, ...]``, contiguous, without gradient; its length is at most the radius.
 
     Raises:
-        TypeError: An argument is not a tensor.
+        TypeError: An argument is not a tensor, a setting not a number.
         ValueError: Another shape, dtype or device, low above high, a negative radius, another norm.
 
     Example:
@@ -77,8 +76,9 @@ def project_noise(
         tensor([[-0.1250,  0.0000]])
     """
     x, d = plain_tensor("project_noise", "image", image), plain_tensor("project_noise", "noise", noise)
-    word = noise_norm("project_noise", norm)
-    out: Tensor = torch.ops.medadv.project_noise(x, d, *bounds, radius, word)
+    low, high = check_bounds("project_noise", bounds)
+    check_number("project_noise", "radius", radius)
+    out: Tensor = torch.ops.medadv.project_noise(x, d, low, high, radius, noise_norm("project_noise", norm))
     return out
 
 
@@ -97,13 +97,13 @@ def sign_step(
         gradient: The same shape, dtype and device; no step where it is 0 or no number.
         length: Of the step, in image units, finite; below 0 downhill.
         bounds: (low, high) in image units.
-        radius: Of the ball, in image units, at least 0.
+        radius: Of the ball, in image units, at least 0; rounded down to the dtype of the image.
 
     Returns:
         The noise and the image with it, each ``[N, ...]``, contiguous, without gradient.
 
     Raises:
-        TypeError: An argument is not a tensor.
+        TypeError: An argument is not a tensor, a setting not a number.
         ValueError: Another shape, dtype or device, low above high, a negative radius, a length that is not finite.
 
     Example:
@@ -113,7 +113,10 @@ def sign_step(
     """
     x, d = plain_tensor("sign_step", "image", image), plain_tensor("sign_step", "noise", noise)
     g = plain_tensor("sign_step", "gradient", gradient)
-    out: tuple[Tensor, Tensor] = torch.ops.medadv.sign_step(x, d, g, length, *bounds, radius)
+    low, high = check_bounds("sign_step", bounds)
+    check_number("sign_step", "length", length)
+    check_number("sign_step", "radius", radius)
+    out: tuple[Tensor, Tensor] = torch.ops.medadv.sign_step(x, d, g, length, low, high, radius)
     return out
 
 
@@ -135,18 +138,19 @@ def unit_step(
     Args:
         image: ``[N, ...]``, float32 or float64, inside the bounds.
         noise: The same shape, dtype and device.
-        gradient: The same shape, dtype and device; no step where a row is 0.
+        gradient: The same shape, dtype and device; no step where `row_lengths` finds a row to be 0, or infinitely long.
+            NaN goes on, as does a row with an infinite entry, as NaN.
         length: Of the step, in image units, finite; below 0 downhill.
         bounds: (low, high) in image units.
-        radius: Of the ball, in image units, at least 0; or ``[N]`` float64, one for every row, where one below 0 is
-            not looked for, and leaves nothing. For ``"linf"`` it is rounded down to the dtype of the image.
+        radius: Of the ball, in image units, at least 0; or ``[N]`` float64, one for every row, where one below 0 or
+            NaN is not looked for, and leaves nothing. For ``"linf"`` it is rounded down to the dtype of the image.
         norm: ``"linf"``, or ``"l2"``, of the ball.
 
     Returns:
         ``[N, ...]``, contiguous, without gradient; its length is at most the radius.
 
     Raises:
-        TypeError: An argument is not a tensor, the radius neither that nor a number.
+        TypeError: An argument is not a tensor, a setting not a number, the radius neither of them.
         ValueError: Another shape, dtype or device, low above high, a length that is not finite, one negative radius,
             another norm.
 
@@ -159,10 +163,14 @@ def unit_step(
     """
     x, d = plain_tensor("unit_step", "image", image), plain_tensor("unit_step", "noise", noise)
     g = plain_tensor("unit_step", "gradient", gradient)
-    if not isinstance(radius, Tensor):
-        radius = torch.full((len(image),), check_radius("unit_step", radius), dtype=torch.float64, device=image.device)
-    word = noise_norm("unit_step", norm)
-    out: Tensor = torch.ops.medadv.unit_step(x, d, g, length, *bounds, without_graph(radius), word)
+    low, high = check_bounds("unit_step", bounds)
+    check_number("unit_step", "length", length)
+    if isinstance(radius, Tensor):
+        radii = plain_tensor("unit_step", "radius", radius)
+    else:
+        of_all = check_radius("unit_step", radius)
+        radii = torch.full(image.shape[:1], of_all, dtype=torch.float64, device=image.device)
+    out: Tensor = torch.ops.medadv.unit_step(x, d, g, length, low, high, radii, noise_norm("unit_step", norm))
     return out
 
 

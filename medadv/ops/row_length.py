@@ -14,7 +14,9 @@ def row_lengths(values: Tensor, norm: RowNorm = "l2", origin: Tensor | None = No
     """The length of every row, or of its difference from another, in float64.
 
     Differences are taken and terms are summed in float64, in an order that depends on the row alone: the same bits in
-    any batch and for any number of threads. One pass without a copy, where torch makes one in float64.
+    any batch and for any number of threads. One pass without a copy, where torch makes one in float64. For ``"l2"``
+    squares are summed as they are: of float64, entries smaller than 1.5e-154 count as zeros, and a row longer than
+    1.3e154 as infinitely long.
 
     Args:
         values: ``[N, ...]``; float16, bfloat16, float32 or float64.
@@ -39,14 +41,14 @@ def row_lengths(values: Tensor, norm: RowNorm = "l2", origin: Tensor | None = No
 
 
 def unit_rows(values: Tensor, norm: RowNorm = "l2") -> Tensor:
-    """Every row divided by its length; a row of zeros stays, as does one shorter than 2.3e-308.
+    """Every row divided by its length as `row_lengths` finds it; a row stays where that is less than 2.3e-308.
 
     Args:
         values: ``[N, ...]``; float16, bfloat16, float32 or float64.
         norm: ``"linf"`` (the largest size), ``"l1"`` or ``"l2"``, over all axes but the first.
 
     Returns:
-        ``[N, ...]``, contiguous, without gradient; the length is that of `row_lengths`.
+        ``[N, ...]``, contiguous, without gradient; zeros for a row of numbers that is infinitely long.
 
     Raises:
         TypeError: ``values`` is not a tensor.

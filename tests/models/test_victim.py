@@ -112,6 +112,11 @@ def test_check_accepts_and_counts_classes():
     assert torch.equal(victim.clean_logits(images(), targets()), victim(images()).detach())
 
 
+@pytest.mark.filterwarnings("error")
+def test_images_with_a_graph_are_checked_without_a_word():
+    Victim(linear()).check(images().requires_grad_(), targets())
+
+
 def test_check_leaves_the_model_as_it_was():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3)).eval()
     net[0].weight.requires_grad_(False)

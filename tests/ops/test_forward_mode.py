@@ -9,6 +9,7 @@ from medadv import ops
 IMAGE, LATTICE, GAIN = torch.rand(2, 1, 9, 9), torch.zeros(2, 2, 4, 4), torch.zeros(2, 1, 4, 4)
 FLOW = torch.zeros(2, 2, 9, 9)
 TERMS = torch.zeros(2, 1, 10)
+RADIUS = torch.ones(2, dtype=torch.float64)
 CALLS = {
     "bias_field": (ops.bias_field, (IMAGE, GAIN)),
     "polynomial_bias_field": (lambda x, a: ops.polynomial_bias_field(x, a, degree=3), (IMAGE, TERMS)),
@@ -25,6 +26,7 @@ CALLS = {
     "folding_penalty": (lambda c: ops.folding_penalty(c, size=(9, 9)), (LATTICE,)),
     "gaussian_blur": (lambda x: ops.gaussian_blur(x, 1.0), (IMAGE,)),
     "add_noise": (lambda x, d: ops.add_noise(x, d, (0.0, 1.0)), (IMAGE, IMAGE)),
+    "unit_step": (lambda *step: ops.unit_step(*step[:3], 0.1, (0.0, 1.0), step[3]), (IMAGE, IMAGE, IMAGE, RADIUS)),
 }
 
 

@@ -108,6 +108,17 @@ def test_projection_shortens_only_what_is_too_long(device, dtype, shape):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("radius", [0.1, 0.3, 8 / 255, 1e-46, 1e300, math.inf])
+def test_a_radius_between_two_numbers_is_the_lower_of_them(device, dtype, radius):
+    image, noise = (torch.full((1, 3), value, device=device, dtype=dtype) for value in (0.0, math.inf))
+    nearest = torch.tensor(radius, dtype=dtype)
+    at_most = nearest if float(nearest) <= radius else torch.nextafter(nearest, torch.zeros_like(nearest))
+    moved, _ = sign_step(image, torch.zeros_like(image), noise, 1e38, WIDE, radius)
+    assert project_noise(image, noise, WIDE, radius).tolist() == [[float(at_most)] * 3]
+    assert moved.tolist() == [[min(float(at_most), float(torch.tensor(1e38, dtype=dtype)))] * 3]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("length", [0.0625, 0.1, -0.1, 0.0, 1e9])
 def test_a_step_is_that_of_the_sign_then_projected(device, dtype, shape, length):
@@ -338,8 +349,34 @@ def test_refuses(call, message):
         call()
 
 
-def test_refuses_what_is_no_tensor():
-    with pytest.raises(TypeError, match="noise must be a torch.Tensor, got int"):
-        add_noise(IMAGE, 0, (0.0, 1.0))
-    with pytest.raises(TypeError, match="unit_step: radius must be a number, or one per row, got '1'"):
-        unit_step(IMAGE, IMAGE, IMAGE, 1.0, (0.0, 1.0), "1")
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: add_noise(IMAGE, 0, (0.0, 1.0)), "add_noise: noise must be a torch.Tensor, got int"),
+        (lambda: add_noise(IMAGE, IMAGE, None), "add_noise: bounds must be two numbers, low and high, got None"),
+        (lambda: add_noise(IMAGE, IMAGE, (0.0, "1")), "add_noise: the high bound must be a number, got '1'"),
+        (
+            lambda: project_noise(IMAGE, IMAGE, (0.0,), 1.0),
+            r"project_noise: bounds must be two numbers, .* got \(0.0,\)",
+        ),
+        (lambda: project_noise(IMAGE, IMAGE, (0.0, 1.0), None), "project_noise: radius must be a number, got None"),
+        (lambda: sign_step(IMAGE, IMAGE, IMAGE, "1", (0.0, 1.0), 1.0), "sign_step: length must be a number, got '1'"),
+        (lambda: sign_step(IMAGE, IMAGE, IMAGE, 1.0, (True, 1.0), 1.0), "sign_step: the low bound must be a number"),
+        (lambda: sign_step(IMAGE, IMAGE, IMAGE, 1.0, (0.0, 1.0), 1j), "sign_step: radius must be a number, got 1j"),
+        (lambda: unit_step(IMAGE, IMAGE, IMAGE, None, (0.0, 1.0), 1.0), "unit_step: length must be a number, got None"),
+        (lambda: unit_step(IMAGE, IMAGE, IMAGE, 1.0, 1.0, 1.0), "unit_step: bounds must be two numbers"),
+        (
+            lambda: unit_step(IMAGE, IMAGE, IMAGE, 1.0, (0.0, 1.0), "1"),
+            "unit_step: radius must be a number, or one per row, got '1'",
+        ),
+    ],
+)
+def test_refuses_what_is_no_tensor_or_no_number(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_a_step_of_a_single_number_is_refused_in_words():
+    number = torch.tensor(0.5)
+    with pytest.raises(ValueError, match="unit_step: image must "):
+        unit_step(number, number, number, 1.0, (0.0, 1.0), 1.0)

@@ -9,6 +9,8 @@ def tensors_in_circles(run):
     """How many tensors a call leaves behind that only refer to each other, for the garbage collector to find."""
     run()  # once before, for what is made at first use and stays
     gc.collect()
+    # Held until the end: what other tests made may be let go of meanwhile.
+    before = [item for item in gc.get_objects() if issubclass(type(item), torch.Tensor)]
     gc.disable()
     try:
         run()
@@ -18,4 +20,5 @@ def tensors_in_circles(run):
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
+        del before
         gc.enable()
