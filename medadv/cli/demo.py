@@ -44,7 +44,7 @@ _DRAWING, _TRAINING, _ATTACKING = 0.05, 0.40, 0.55
 def demo(out: Path | None, as_json: bool) -> None:
     """Draw chest phantoms, train a small network, attack it, and write report.html.
 
-    Needs no data, and about two minutes on two cores.
+    Needs no data, and about a minute on two cores.
     """
     folder = _free_folder() if out is None else out
     if os.path.lexists(folder):

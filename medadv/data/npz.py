@@ -74,7 +74,11 @@ def _array(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
     members = archive.namelist()
     if f"{name}.npy" not in members:
         found = ", ".join(sorted(member.removesuffix(".npy") for member in members)[:12])
-        raise DataError(f"{path}: no array {name!r}, found {found or 'nothing'}; choose another split")
+        others = any(member.endswith("_images.npy") for member in members)
+        hint = (
+            "choose another split" if others else "images and labels must be named as in 'test_images', 'test_labels'"
+        )
+        raise DataError(f"{path}: no array {name!r}, found {found or 'nothing'}; {hint}")
     info = archive.getinfo(f"{name}.npy")
     with archive.open(info) as stream:
         shape, dtype, header = _header(stream)

@@ -46,8 +46,16 @@ def test_split_size_and_channels(tmp_path) -> None:
 
 
 def test_a_missing_split_lists_what_is_there(tmp_path) -> None:
-    with pytest.raises(DataError, match="no array 'val_images', found test_images, test_labels"):
+    with pytest.raises(DataError, match="no array 'val_images', found test_images, test_labels; choose another split"):
         read_images(save(tmp_path), split="val")
+
+
+def test_arrays_of_other_names(tmp_path) -> None:
+    np.savez(tmp_path / "a.npz", x=IMAGES, y=LABELS)
+    with pytest.raises(
+        DataError, match="found x, y; images and labels must be named as in 'test_images', 'test_labels'"
+    ):
+        read_images(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize(
