@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import TypeGuard
 
 
 def real(
@@ -23,7 +24,7 @@ def real(
     if isinstance(value, bool) or not isinstance(value, (float, int, Real)):
         raise TypeError(f"{name} must be a number, got {value!r}.")
     number = float(value)
-    if not math.isfinite(number):
+    if not -math.inf < number < math.inf:  # torch.compile traces this, but not math.isfinite
         raise ValueError(f"{name} must be finite, got {value!r}.")
     if not number > above:
         raise ValueError(f"{name} must be above {above:g}, got {value!r}.")
@@ -34,7 +35,19 @@ def real(
     return number
 
 
-def whole(value: object, name: str, *, at_least: int, below: int | None = None) -> int:
+def is_whole(value: object) -> TypeGuard[Integral]:
+    """Whether a value is a whole number (``bool`` is not a number here).
+
+    >>> is_whole(8), is_whole(8.0), is_whole(True)
+    (True, False, False)
+    """
+    # A size that torch traces is known by its name alone: medadv.numpy comes here too, and does not import torch.
+    if type(value) is int or type(value).__name__ == "SymInt":
+        return True
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def whole(value: object, name: str, *, at_least: float = -math.inf, below: int | None = None) -> int:
     """A whole number as an int (``bool`` is not a number here).
 
     Raises:
@@ -44,7 +57,7 @@ def whole(value: object, name: str, *, at_least: int, below: int | None = None) 
     >>> whole(20, "steps", at_least=1)
     20
     """
-    if isinstance(value, bool) or not isinstance(value, Integral):
+    if not is_whole(value):
         raise TypeError(f"{name} must be a whole number, got {value!r}.")
     number = int(value)
     if number < at_least:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Real
 
+from medadv._arguments import is_whole
+
 
 def lattice_shape(size: Sequence[int], spacing: float | Sequence[float]) -> tuple[int, ...]:
     """Control points per axis for a lattice whose spacing is as close as possible to the one asked for.
@@ -22,7 +24,7 @@ def lattice_shape(size: Sequence[int], spacing: float | Sequence[float]) -> tupl
 
     Raises:
         ValueError: A size below 1, a spacing that is not positive, or lengths that differ.
-        TypeError: A spacing that is no number.
+        TypeError: A size that is not whole numbers, or a spacing that is no number.
 
     Example:
         >>> lattice_shape((224, 224), 32)
@@ -30,6 +32,7 @@ def lattice_shape(size: Sequence[int], spacing: float | Sequence[float]) -> tupl
         >>> lattice_shape((1, 33, 65), (16, 16, 32))
         (4, 5, 5)
     """
+    size = whole_numbers("lattice_shape", "size", size)
     spacings = per_axis("lattice_shape", "spacing", spacing, len(size))
     if len(spacings) != len(size):
         raise ValueError(
@@ -67,6 +70,30 @@ def per_axis(op: str, name: str, value: float | Sequence[float], axes: int) -> l
     raise TypeError(f"{op}: {name} must be a number or one per axis, got {value!r}")
 
 
+def whole_numbers(op: str, name: str, value: Sequence[int]) -> list[int]:
+    """One whole number per axis, as a list.
+
+    Args:
+        op: Who asks, for the sentence of an error.
+        name: Of the argument.
+        value: What was given.
+
+    Raises:
+        TypeError: The value is no sequence, or not all of it are whole numbers.
+
+    Example:
+        >>> whole_numbers("spline_field", "size", (8, 9))
+        [8, 9]
+    """
+    try:
+        numbers = list(value)
+        if all(is_whole(each) for each in numbers):
+            return numbers
+    except TypeError:
+        pass
+    raise TypeError(f"{op}: {name} must be whole numbers, one per axis, got {value!r}")
+
+
 def image_geometry(op: str, size: Sequence[int], voxel_size: float | Sequence[float]) -> tuple[list[int], list[float]]:
     """Voxels of a lattice's image along every axis, and their lengths.
 
@@ -74,9 +101,8 @@ def image_geometry(op: str, size: Sequence[int], voxel_size: float | Sequence[fl
         >>> image_geometry("jacobian_determinant", (8, 9), 1.5)
         ([8, 9], [1.5, 1.5])
     """
-    if isinstance(size, (int, float)):
-        raise TypeError(f"{op}: size must be the voxels along every axis of a lattice's image, got {size}")
-    return list(size), per_axis(op, "voxel_size", voxel_size, len(size))
+    voxels = whole_numbers(op, "size", size)
+    return voxels, per_axis(op, "voxel_size", voxel_size, len(voxels))
 
 
 def cell_lengths(
@@ -94,7 +120,7 @@ def cell_lengths(
         >>> cell_lengths("bending_energy", (4, 5), (2, 3), 1.5)
         [1.5, 1.5]
     """
-    lengths = per_axis(op, "voxel_size", voxel_size, len(size))
+    size, lengths = image_geometry(op, size, voxel_size)
     if not len(knots) == len(size) == len(lengths):
         raise ValueError(
             f"{op}: size and voxel_size must have one entry per axis of the lattice "
@@ -105,7 +131,7 @@ def cell_lengths(
     if not all(0 < v < float("inf") for v in lengths):
         raise ValueError(f"{op}: voxel_size must be positive and finite, got {voxel_size}")
     if any(k < 4 for k in knots):
-        raise ValueError(f"{op}: lattice must have at least 4 control points along every axis, got {tuple(knots)}")
+        raise ValueError(f"{op}: field must have at least 4 control points along every axis, got {tuple(knots)}")
     cells = [v * (n - 1) / (k - 3) for v, n, k in zip(lengths, size, knots, strict=True)]
     # Energies are made of these, up to their third powers.
     if not all(0 < c * c * c < float("inf") and 1 / (c * c * c) < float("inf") for c in cells):

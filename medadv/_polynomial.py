@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from medadv._arguments import whole
+
 
 def polynomial_terms(degree: int, axes: int) -> list[tuple[int, ...]]:
     """The powers of every term of :func:`medadv.ops.polynomial_bias_field`, in the order of its coefficients.
@@ -17,15 +19,15 @@ def polynomial_terms(degree: int, axes: int) -> list[tuple[int, ...]]:
         ``(degree + 1) (degree + 2) (degree + 3) / 6`` in 3D. The last power rises fastest.
 
     Raises:
+        TypeError: A degree or axes that are no whole number.
         ValueError: A degree below 0, or other than 2 or 3 axes.
 
     Example:
         >>> polynomial_terms(2, 2)
         [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0)]
     """
-    if degree < 0:
-        raise ValueError(f"polynomial_terms: degree must be at least 0, got {degree}")
-    if axes not in (2, 3):
+    degree = whole(degree, "polynomial_terms: degree", at_least=0)
+    if whole(axes, "polynomial_terms: axes") not in (2, 3):
         raise ValueError(f"polynomial_terms: axes must be 2 or 3, got {axes}")
     powers: list[tuple[int, ...]] = [()]
     for _ in range(axes):

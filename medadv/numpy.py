@@ -32,18 +32,17 @@ where an array cannot be used as it is.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medadv._arguments import whole
+from medadv._arguments import real, whole
 from medadv._chain import chain_settings, is_one_operator
 from medadv._core import operators
 from medadv._flow import check_displacement, check_pair, check_steps
-from medadv._lattice import cell_lengths, image_geometry, lattice_shape, per_axis
+from medadv._lattice import cell_lengths, image_geometry, lattice_shape, per_axis, whole_numbers
 from medadv._polynomial import check_unmoved, control_grid, polynomial_terms
 from medadv._thin_plate import thin_plate_weights
 from medadv._words import (
@@ -151,10 +150,10 @@ def polynomial_bias_field(
         >>> polynomial_bias_field(np.ones((1, 1, 3, 5)), along_the_width, degree=1)[0, 0, 0].round(4)
         array([0.5   , 0.7071, 1.    , 1.4142, 2.    ])
     """
-    words = polynomial_words("polynomial_bias_field", basis, warp)
+    settings = whole(degree, "polynomial_bias_field: degree"), *polynomial_words("polynomial_bias_field", basis, warp)
     weights, grid = _motion_weights(image, control, warp)
     return operators.polynomial_bias_field(
-        image, coefficients, weights, grid, operator.index(degree), *words, out=out, threads=_count(threads)
+        image, coefficients, weights, grid, *settings, out=out, threads=_count(threads)
     )
 
 
@@ -189,13 +188,11 @@ def spline_field(
         >>> spline_field(ramp, (2, 5), derivative=(0, 1))[0, 0, 0]  # 1 per cell of two voxels
         array([0.5, 0.5, 0.5, 0.5, 0.5])
     """
-    voxels = [int(n) for n in size]
+    voxels = whole_numbers("spline_field", "size", size)
     if derivative is None:
         return operators.spline_field(lattice, voxels, out=out, threads=_count(threads))
-    orders, lengths = (
-        [int(order) for order in derivative],
-        per_axis("spline_field", "voxel_size", voxel_size, len(voxels)),
-    )
+    orders = whole_numbers("spline_field", "derivative", derivative)
+    lengths = per_axis("spline_field", "voxel_size", voxel_size, len(voxels))
     return operators.spline_derivative(lattice, voxels, orders, lengths, out=out, threads=_count(threads))
 
 
@@ -417,7 +414,8 @@ def gaussian_blur(
         blur_padding("gaussian_blur", padding),
         per_axis("gaussian_blur", "sigma", sigma, _axes("gaussian_blur", "image", image)),
     )
-    return operators.gaussian_blur(image, sigmas, word, float(truncate), out=out, threads=_count(threads))
+    radius = real(truncate, "gaussian_blur: truncate")
+    return operators.gaussian_blur(image, sigmas, word, radius, out=out, threads=_count(threads))
 
 
 def add_noise(
@@ -724,12 +722,11 @@ def jacobian_determinant(
         >>> jacobian_determinant(grow, size=(2, 3))[0, 0]  # of a lattice: 1 per cell, which is two voxels
         array([1.5, 1.5, 1.5])
     """
+    axes = _axes("jacobian_determinant", "displacement", displacement)
     if size is not None:
         geometry = image_geometry("jacobian_determinant", size, voxel_size)
         return operators.spline_jacobian_determinant(displacement, *geometry, out=out, threads=_count(threads))
-    lengths = per_axis(
-        "jacobian_determinant", "voxel_size", voxel_size, _axes("jacobian_determinant", "displacement", displacement)
-    )
+    lengths = per_axis("jacobian_determinant", "voxel_size", voxel_size, axes)
     return operators.jacobian_determinant(displacement, lengths, out=out, threads=_count(threads))
 
 
@@ -762,14 +759,14 @@ def folding_penalty(
         array([1.])
     """
     penalty: Array
+    axes = _axes("folding_penalty", "displacement", displacement)
+    threshold = real(threshold, "folding_penalty: threshold")
     if size is not None:
         geometry = image_geometry("folding_penalty", size, voxel_size)
-        penalty = operators.spline_folding_penalty(displacement, *geometry, float(threshold), threads=_count(threads))
+        penalty = operators.spline_folding_penalty(displacement, *geometry, threshold, threads=_count(threads))
     else:
-        lengths = per_axis(
-            "folding_penalty", "voxel_size", voxel_size, _axes("folding_penalty", "displacement", displacement)
-        )
-        penalty = operators.folding_penalty(displacement, lengths, float(threshold), threads=_count(threads))
+        lengths = per_axis("folding_penalty", "voxel_size", voxel_size, axes)
+        penalty = operators.folding_penalty(displacement, lengths, threshold, threads=_count(threads))
     return penalty.astype(_arithmetic(displacement), copy=False)
 
 
@@ -826,7 +823,7 @@ def _energy(
     name: str, field: Array, size: Sequence[int] | None, voxel_size: float | Sequence[float], threads: int | None
 ) -> Array:
     """Of a dense field, or of a lattice where there is a size."""
-    axes = _axes(name, "field" if size is None else "lattice", field)
+    axes = _axes(name, "field", field)
     if size is None:
         dense = getattr(operators, f"dense_{name}")
         return _total(dense(field, per_axis(name, "voxel_size", voxel_size, axes), threads=_count(threads)), field)

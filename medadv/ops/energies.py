@@ -49,7 +49,7 @@ def bending_energy(
         an affine field. Differentiable to any order; the same bits for any number of threads.
 
     Raises:
-        TypeError: ``field`` is not a tensor, ``voxel_size`` no number nor one per axis.
+        TypeError: ``field`` is not a tensor, ``size`` not whole numbers, ``voxel_size`` no number nor one per axis.
         ValueError: A wrong number of axes, an axis of a lattice's image of one voxel, a voxel size that is not
             positive, or with which the factors of derivatives overflow.
 
@@ -89,7 +89,7 @@ def membrane_energy(
         Differentiable to any order; the same bits for any number of threads.
 
     Raises:
-        TypeError: ``field`` is not a tensor, ``voxel_size`` no number nor one per axis.
+        TypeError: ``field`` is not a tensor, ``size`` not whole numbers, ``voxel_size`` no number nor one per axis.
         ValueError: A wrong number of axes, an axis of a lattice's image of one voxel, a voxel size that is not
             positive, or with which the factors of derivatives overflow.
 
@@ -144,7 +144,7 @@ def _dense(name: str, op: str, field: Tensor, voxel_size: float | Sequence[float
 
 
 def _lattice(name: str, lattice: Tensor, size: Sequence[int], voxel_size: float | Sequence[float]) -> Tensor:
-    check_tensor(name, "lattice", lattice)
+    check_tensor(name, "field", lattice)
     spacing = cell_lengths(name, lattice.shape[2:], size, voxel_size)
     energy, _ = getattr(torch.ops.medadv, name)(lattice, spacing)
     return _total(energy, lattice)

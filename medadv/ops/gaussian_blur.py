@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
+from medadv._arguments import real
 from medadv._lattice import per_axis
 from medadv._words import BlurPadding, blur_padding
 from medadv.ops._registration import (
@@ -46,7 +47,7 @@ def gaussian_blur(
         number of threads.
 
     Raises:
-        TypeError: ``image`` is not a tensor, ``sigma`` no number nor one per axis.
+        TypeError: ``image`` is not a tensor, ``sigma`` no number nor one per axis, ``truncate`` no number.
         ValueError: A wrong number of axes, a negative sigma, a radius of 32768 voxels or more, an unknown padding.
 
     Example:
@@ -57,7 +58,8 @@ def gaussian_blur(
     """
     check_tensor("gaussian_blur", "image", image)
     word, sigmas = blur_padding("gaussian_blur", padding), per_axis("gaussian_blur", "sigma", sigma, image.dim() - 2)
-    out: Tensor = torch.ops.medadv.gaussian_blur(image, sigmas, word, float(truncate))
+    radius = real(truncate, "gaussian_blur: truncate")
+    out: Tensor = torch.ops.medadv.gaussian_blur(image, sigmas, word, radius)
     return out
 
 

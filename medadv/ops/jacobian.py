@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
+from medadv._arguments import real
 from medadv._lattice import per_axis
 from medadv.ops._deformation import Map, determinant_curvature, penalty_curvature
 from medadv.ops._registration import (
@@ -50,7 +51,8 @@ def jacobian_determinant(
         Differentiable to any order; the same bits for any number of threads.
 
     Raises:
-        TypeError: ``displacement`` is not a tensor, ``size`` a number, or ``voxel_size`` neither one nor one per axis.
+        TypeError: ``displacement`` is not a tensor, ``size`` not whole numbers, or ``voxel_size`` no number nor one per
+            axis.
         ValueError: As many components as axes are expected, an axis of a lattice's image of at least two voxels, and
             positive voxel sizes whose inverse is finite.
 
@@ -97,7 +99,8 @@ def folding_penalty(
         more.
 
     Raises:
-        TypeError: ``displacement`` is not a tensor, ``size`` a number, or ``voxel_size`` neither one nor one per axis.
+        TypeError: ``displacement`` is not a tensor, ``size`` not whole numbers, ``voxel_size`` no number nor one per
+            axis, or ``threshold`` no number.
         ValueError: As many components as axes are expected, an axis of a lattice's image of at least two voxels,
             positive voxel sizes whose inverse is finite, and a finite threshold.
 
@@ -107,12 +110,13 @@ def folding_penalty(
         >>> folding_penalty(torch.cat([torch.zeros_like(mirror), mirror], 1), threshold=0.0)
         tensor([1.])
     """
+    threshold = real(threshold, "folding_penalty: threshold")
     if size is not None:
         penalty = lattice_folding(displacement, size, voxel_size, threshold)
     else:
         check_tensor("folding_penalty", "displacement", displacement)
         lengths = per_axis("folding_penalty", "voxel_size", voxel_size, displacement.dim() - 2)
-        penalty = torch.ops.medadv.folding_penalty(displacement, lengths, float(threshold))
+        penalty = torch.ops.medadv.folding_penalty(displacement, lengths, threshold)
     return penalty if displacement.dtype == torch.float64 else penalty.float()
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
+from medadv._arguments import whole
 from medadv._polynomial import check_unmoved, control_grid
 from medadv._words import Basis, CoordinateWarp, polynomial_words
 from medadv.ops._registration import (
@@ -61,7 +62,7 @@ def polynomial_bias_field(
         for bit.
 
     Raises:
-        TypeError: An argument is not a tensor.
+        TypeError: An argument is not a tensor, or ``degree`` no whole number.
         ValueError: Shapes, dtypes, devices or words do not fit; the sentence names which.
         RuntimeError: A second derivative to the coefficients or the control points.
 
@@ -75,9 +76,9 @@ def polynomial_bias_field(
     op = "polynomial_bias_field"
     check_tensor(op, "image", image)
     check_tensor(op, "coefficients", coefficients)
-    words = polynomial_words(op, basis, warp)
+    settings = whole(degree, f"{op}: degree"), *polynomial_words(op, basis, warp)
     weights, grid = _weights(image, control, warp)
-    out: Tensor = torch.ops.medadv.polynomial_bias_field(image, coefficients, weights, grid, degree, *words)
+    out: Tensor = torch.ops.medadv.polynomial_bias_field(image, coefficients, weights, grid, *settings)
     return out
 
 

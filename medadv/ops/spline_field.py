@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
-from medadv._lattice import per_axis
+from medadv._lattice import per_axis, whole_numbers
 from medadv.ops._registration import (
     check_tensor,
     register_batching,
@@ -41,7 +41,8 @@ def spline_field(
         threads.
 
     Raises:
-        TypeError: ``lattice`` is not a tensor, ``voxel_size`` no number nor one per axis.
+        TypeError: ``lattice`` is not a tensor, ``size`` or ``derivative`` not whole numbers, ``voxel_size`` no number
+            nor one per axis.
         ValueError: A wrong number of axes, fewer than 4 control points, a dtype that is not floating, an order that
             is negative or more than 2 in all, a voxel size that is not positive, or with
             which the factors of derivatives overflow.
@@ -55,12 +56,14 @@ def spline_field(
         tensor([0.5000, 0.5000, 0.5000, 0.5000, 0.5000])
     """
     check_tensor("spline_field", "lattice", lattice)
+    voxels = whole_numbers("spline_field", "size", size)
     field: Tensor
     if derivative is None:
-        field = torch.ops.medadv.spline_field(lattice, list(size))
+        field = torch.ops.medadv.spline_field(lattice, voxels)
     else:
-        lengths = per_axis("spline_field", "voxel_size", voxel_size, len(size))
-        field = torch.ops.medadv.spline_derivative(lattice, list(size), list(derivative), lengths)
+        orders = whole_numbers("spline_field", "derivative", derivative)
+        lengths = per_axis("spline_field", "voxel_size", voxel_size, len(voxels))
+        field = torch.ops.medadv.spline_derivative(lattice, voxels, orders, lengths)
     return field
 
 

@@ -16,7 +16,7 @@ from medadv.ops._registration import check_tensor, register_batching, register_f
 
 def lattice_determinant(lattice: Tensor, size: Sequence[int], voxel_size: float | Sequence[float]) -> Tensor:
     """:func:`medadv.ops.jacobian_determinant` of a lattice."""
-    check_tensor("jacobian_determinant", "lattice", lattice)
+    check_tensor("jacobian_determinant", "displacement", lattice)
     voxels, lengths = image_geometry("jacobian_determinant", size, voxel_size)
     out: Tensor = torch.ops.medadv.spline_jacobian_determinant(lattice, voxels, lengths)
     return out
@@ -26,8 +26,8 @@ def lattice_folding(
     lattice: Tensor, size: Sequence[int], voxel_size: float | Sequence[float], threshold: float
 ) -> Tensor:
     """:func:`medadv.ops.folding_penalty` of a lattice, in float64."""
-    check_tensor("folding_penalty", "lattice", lattice)
-    arguments = (lattice, *image_geometry("folding_penalty", size, voxel_size), float(threshold))
+    check_tensor("folding_penalty", "displacement", lattice)
+    arguments = (lattice, *image_geometry("folding_penalty", size, voxel_size), threshold)
     penalty: Tensor
     if torch.is_grad_enabled() and lattice.requires_grad:
         penalty, _ = torch.ops.medadv.spline_folding_penalty_gradient(*arguments)

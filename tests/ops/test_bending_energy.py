@@ -179,7 +179,7 @@ def test_bad_arguments_get_one_sentence(args, sentence):
 
 
 def test_what_is_no_tensor_is_a_type_error():
-    with pytest.raises(TypeError, match="lattice must be a torch.Tensor"):
+    with pytest.raises(TypeError, match="field must be a torch.Tensor"):
         bending_energy(np.zeros((1, 1, 4, 4)), (5, 5))
 
 

@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import medadv.numpy
 from medadv import ops
@@ -37,7 +39,7 @@ def test_a_spacing_that_is_no_number_is_a_type_error(spacing):
         lattice_shape((5, 5), spacing)
 
 
-FIELD = torch.zeros(1, 2, 8, 8)
+FIELD = 4 * torch.rand(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
 NOT_LENGTHS = "wide", "12", None, (2.0, "wide")
 
 
@@ -62,3 +64,97 @@ NOT_LENGTHS = "wide", "12", None, (2.0, "wide")
 def test_what_is_no_length_is_named(sentence, call, value):
     with pytest.raises(TypeError, match=f"^{sentence} must be a number or one per axis, got "):
         call(value)
+
+
+NOT_SIZES = (16.0, 16.5), (True, 16), (np.True_, 16), (torch.tensor(16), 16), ([16], [16]), "99", 16, np.array(16)
+OF_LATTICES = "spline_field", "bending_energy", "membrane_energy", "jacobian_determinant", "folding_penalty"
+LIBRARIES = pytest.mark.parametrize("library", [ops, medadv.numpy], ids=["ops", "numpy"])
+
+
+def of_size(library, op, size, field=FIELD):
+    if op == "lattice_shape":
+        return library.lattice_shape(size, 2)
+    return getattr(library, op)(field if library is ops else field.numpy(), size)
+
+
+@pytest.mark.parametrize("size", NOT_SIZES, ids=repr)
+@pytest.mark.parametrize("op", [*OF_LATTICES, "lattice_shape"])
+@LIBRARIES
+def test_sizes_that_are_no_whole_numbers_are_named(library, op, size):
+    with pytest.raises(TypeError, match=f"^{op}: size must be whole numbers, one per axis, got ") as error:
+        of_size(library, op, size)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("op", ["spline_field", "lattice_shape"])
+@LIBRARIES
+def test_a_size_that_is_needed_is_named(library, op):
+    with pytest.raises(TypeError, match=f"^{op}: size must be whole numbers, one per axis, got None$"):
+        of_size(library, op, None)
+
+
+@pytest.mark.parametrize("derivative", [(0.9, 1.9), (True, 0), "01", 1], ids=repr)
+@LIBRARIES
+def test_orders_that_are_no_whole_numbers_are_named(library, derivative):
+    lattice = FIELD if library is ops else FIELD.numpy()
+    with pytest.raises(TypeError, match="^spline_field: derivative must be whole numbers, one per axis, got "):
+        library.spline_field(lattice, (16, 16), derivative)
+
+
+@pytest.mark.parametrize(
+    "size", [(np.int64(9), np.uint8(16)), np.array([9, 16]), [9, 16], torch.Size((9, 16))], ids=repr
+)
+@pytest.mark.parametrize("op", [*OF_LATTICES, "lattice_shape"])
+@LIBRARIES
+def test_whole_numbers_of_any_library_are_sizes(library, op, size):
+    assert np.array_equal(of_size(library, op, size), of_size(library, op, (9, 16)))
+
+
+@pytest.mark.parametrize("op", OF_LATTICES)
+def test_a_traced_size_is_a_size(op):
+    """Whichever way torch traces it."""
+
+    def call(lattice, image):
+        return of_size(ops, op, image.shape[2:], lattice)
+
+    torch._dynamo.reset()
+    compiled = torch.compile(call, fullgraph=True, dynamic=True, backend="aot_eager")
+    for height in (9, 12):
+        image = torch.zeros(1, 1, height, 16)
+        traced = make_fx(call, tracing_mode="symbolic")(FIELD, image)
+        for found in (traced, compiled):
+            assert torch.equal(found(FIELD, image), call(FIELD, image))
+
+
+@pytest.mark.parametrize("value", [None, "1.5", True, (1.5,), torch.tensor(1.5)], ids=repr)
+@pytest.mark.parametrize(
+    ("sentence", "call"),
+    [
+        ("gaussian_blur: truncate", lambda value: ops.gaussian_blur(FIELD, 1.0, truncate=value)),
+        ("folding_penalty: threshold", lambda value: ops.folding_penalty(FIELD, threshold=value)),
+        ("folding_penalty: threshold", lambda value: ops.folding_penalty(FIELD, (16, 16), threshold=value)),
+        ("gaussian_blur: truncate", lambda value: medadv.numpy.gaussian_blur(FIELD.numpy(), 1.0, truncate=value)),
+        ("folding_penalty: threshold", lambda value: medadv.numpy.folding_penalty(FIELD.numpy(), threshold=value)),
+        (
+            "folding_penalty: threshold",
+            lambda value: medadv.numpy.folding_penalty(FIELD.numpy(), (16, 16), threshold=value),
+        ),
+    ],
+)
+def test_what_is_no_number_is_named(sentence, call, value):
+    with pytest.raises(TypeError, match=f"^{sentence} must be a number, got "):
+        call(value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda value: ops.gaussian_blur(FIELD, 1.0, truncate=value),
+        lambda value: ops.folding_penalty(FIELD, threshold=value),
+    ],
+)
+def test_a_traced_number_is_a_number(call):
+    torch._dynamo.reset()
+    compiled = torch.compile(call, fullgraph=True, dynamic=True, backend="aot_eager")
+    for value in (1.5, 2.5):
+        assert torch.equal(compiled(value), call(value))

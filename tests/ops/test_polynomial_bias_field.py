@@ -516,6 +516,23 @@ def test_terms_of_what_is_no_polynomial_are_refused(degree, axes, word):
         polynomial_terms(degree, axes)
 
 
+@pytest.mark.parametrize("value", [None, 2.0, "2", True], ids=repr)
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("polynomial_terms: degree", lambda value: polynomial_terms(value, 2)),
+        ("polynomial_terms: axes", lambda value: polynomial_terms(2, value)),
+        (
+            "polynomial_bias_field: degree",
+            lambda value: polynomial_bias_field(torch.ones(1, 1, 3, 4), torch.zeros(1, 1, 6), degree=value),
+        ),
+    ],
+)
+def test_what_is_no_whole_number_is_named(name, call, value):
+    with pytest.raises(TypeError, match=f"^{name} must be a whole number, got {value!r}"):
+        call(value)
+
+
 def test_what_is_no_tensor_is_a_type_error():
     image, coefficients, _control = sample((1, 1, 3, 4), (2, 2), 1, warp="flow")
     for name, args in [("image", (1.0, coefficients)), ("coefficients", (image, [0.0]))]:

@@ -327,7 +327,7 @@ def test_a_threshold_that_is_not_finite_is_refused():
 
 @pytest.mark.parametrize("function", [jacobian_determinant, folding_penalty])
 def test_wrong_types(function):
-    with pytest.raises(TypeError, match="lattice must be a torch.Tensor, got list"):
+    with pytest.raises(TypeError, match="displacement must be a torch.Tensor, got list"):
         function([0.0], (4, 4))
-    with pytest.raises(TypeError, match="size must be the voxels along every axis of a lattice's image, got 1.0"):
+    with pytest.raises(TypeError, match="size must be whole numbers, one per axis, got 1.0"):
         function(sample((4, 4)), 1.0)
