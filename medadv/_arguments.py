@@ -8,6 +8,21 @@ from numbers import Integral, Real
 from typing import TypeGuard
 
 
+def any_real(value: object, name: str, kind: str = "a number") -> float:
+    """A real number as a float, infinite or NaN also (``bool`` is not a number here).
+
+    Raises:
+        TypeError: `value` is no real number.
+
+    >>> any_real(3, "eps"), any_real(math.inf, "radius")
+    (3.0, inf)
+    """
+    # Of a plain number the abstract type, which takes long to ask, is not asked.
+    if isinstance(value, bool) or not isinstance(value, (float, int, Real)):
+        raise TypeError(f"{name} must be {kind}, got {value!r}.")
+    return float(value)
+
+
 def real(
     value: object, name: str, *, above: float = -math.inf, at_least: float = -math.inf, below: float = math.inf
 ) -> float:
@@ -20,10 +35,7 @@ def real(
     >>> real(3, "eps", at_least=0)
     3.0
     """
-    # Of a plain number the abstract type, which takes long to ask, is not asked.
-    if isinstance(value, bool) or not isinstance(value, (float, int, Real)):
-        raise TypeError(f"{name} must be a number, got {value!r}.")
-    number = float(value)
+    number = any_real(value, name)
     if not -math.inf < number < math.inf:  # torch.compile traces this, but not math.isfinite
         raise ValueError(f"{name} must be finite, got {value!r}.")
     if not number > above:

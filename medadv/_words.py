@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
 from typing import Literal
+
+from medadv._arguments import any_real
 
 Interpolation = Literal["nearest", "linear", "cubic"]
 Padding = Literal["zeros", "border", "reflection"]
@@ -75,19 +76,6 @@ def noise_norm(op: str, norm: str) -> int:
     return _ROW_NORMS.index(norm)
 
 
-def check_number(op: str, name: str, value: object, kind: str = "a number") -> None:
-    """Raise unless a setting is a real number.
-
-    Example:
-        >>> check_number("sign_step", "length", None)
-        Traceback (most recent call last):
-        TypeError: sign_step: length must be a number, got None
-    """
-    # Of a plain number the abstract type, which takes long to ask, is not asked.
-    if isinstance(value, bool) or not isinstance(value, (float, int, Real)):
-        raise TypeError(f"{op}: {name} must be {kind}, got {value!r}")
-
-
 def check_bounds(op: str, bounds: Sequence[float]) -> tuple[float, float]:
     """The two bounds, low and high, of an image.
 
@@ -99,9 +87,7 @@ def check_bounds(op: str, bounds: Sequence[float]) -> tuple[float, float]:
         low, high = bounds
     except (TypeError, ValueError):
         raise TypeError(f"{op}: bounds must be two numbers, low and high, got {bounds!r}") from None
-    check_number(op, "the low bound", low)
-    check_number(op, "the high bound", high)
-    return low, high
+    return any_real(low, f"{op}: the low bound"), any_real(high, f"{op}: the high bound")
 
 
 def check_radius(op: str, radius: float) -> float:
@@ -111,10 +97,10 @@ def check_radius(op: str, radius: float) -> float:
         >>> check_radius("unit_step", 0.5)
         0.5
     """
-    check_number(op, "radius", radius, "a number, or one per row")
-    if not radius >= 0:
+    number = any_real(radius, f"{op}: radius", "a number, or one per row")
+    if not number >= 0:
         raise ValueError(f"{op}: radius must not be negative, got {radius}")
-    return float(radius)
+    return number
 
 
 def _number(op: str, name: str, word: str | None, words: Sequence[str | None]) -> int:

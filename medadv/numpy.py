@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medadv._arguments import real, whole
+from medadv._arguments import any_real, real, whole
 from medadv._chain import chain_settings, is_one_operator
 from medadv._core import operators
 from medadv._flow import check_displacement, check_pair, check_steps
@@ -54,7 +54,6 @@ from medadv._words import (
     RowNorm,
     blur_padding,
     check_bounds,
-    check_number,
     check_radius,
     noise_norm,
     polynomial_words,
@@ -481,7 +480,7 @@ def project_noise(
         array([[-0.125,  0.   ]])
     """
     limits, word = check_bounds("project_noise", bounds), noise_norm("project_noise", norm)
-    check_number("project_noise", "radius", radius)
+    radius = any_real(radius, "project_noise: radius")
     return operators.project_noise(image, noise, *limits, radius, word, out=out, threads=_count(threads))
 
 
@@ -518,8 +517,7 @@ def sign_step(
         (array([[-0.125,  0.   ]]), array([[0.375, 1.   ]]))
     """
     limits = check_bounds("sign_step", bounds)
-    check_number("sign_step", "length", length)
-    check_number("sign_step", "radius", radius)
+    length, radius = any_real(length, "sign_step: length"), any_real(radius, "sign_step: radius")
     return operators.sign_step(image, noise, gradient, length, *limits, radius, out=out, threads=_count(threads))
 
 
@@ -562,8 +560,7 @@ def unit_step(
     else:
         radii = np.full(np.shape(image)[:1], check_radius("unit_step", radius))
     word = noise_norm("unit_step", norm)
-    check_number("unit_step", "length", length)
-    step = (image, noise, gradient, length, *check_bounds("unit_step", bounds))
+    step = (image, noise, gradient, any_real(length, "unit_step: length"), *check_bounds("unit_step", bounds))
     return operators.unit_step(*step, radii, word, out=out, threads=_count(threads))
 
 

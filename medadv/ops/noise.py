@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.library import register_autograd, register_fake
 
-from medadv._words import RowNorm, check_bounds, check_number, check_radius, noise_norm
+from medadv._arguments import any_real
+from medadv._words import RowNorm, check_bounds, check_radius, noise_norm
 from medadv.ops._registration import check_tensor, contiguous_like, plain_tensor, register_batching
 
 
@@ -77,8 +78,8 @@ def project_noise(
     """
     x, d = plain_tensor("project_noise", "image", image), plain_tensor("project_noise", "noise", noise)
     low, high = check_bounds("project_noise", bounds)
-    check_number("project_noise", "radius", radius)
-    out: Tensor = torch.ops.medadv.project_noise(x, d, low, high, radius, noise_norm("project_noise", norm))
+    word = noise_norm("project_noise", norm)
+    out: Tensor = torch.ops.medadv.project_noise(x, d, low, high, any_real(radius, "project_noise: radius"), word)
     return out
 
 
@@ -114,8 +115,7 @@ def sign_step(
     x, d = plain_tensor("sign_step", "image", image), plain_tensor("sign_step", "noise", noise)
     g = plain_tensor("sign_step", "gradient", gradient)
     low, high = check_bounds("sign_step", bounds)
-    check_number("sign_step", "length", length)
-    check_number("sign_step", "radius", radius)
+    length, radius = any_real(length, "sign_step: length"), any_real(radius, "sign_step: radius")
     out: tuple[Tensor, Tensor] = torch.ops.medadv.sign_step(x, d, g, length, low, high, radius)
     return out
 
@@ -164,7 +164,7 @@ def unit_step(
     x, d = plain_tensor("unit_step", "image", image), plain_tensor("unit_step", "noise", noise)
     g = plain_tensor("unit_step", "gradient", gradient)
     low, high = check_bounds("unit_step", bounds)
-    check_number("unit_step", "length", length)
+    length = any_real(length, "unit_step: length")
     if isinstance(radius, Tensor):
         radii = plain_tensor("unit_step", "radius", radius)
     else:
