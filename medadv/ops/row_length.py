@@ -15,8 +15,8 @@ def row_lengths(values: Tensor, norm: RowNorm = "l2", origin: Tensor | None = No
 
     Differences are taken and terms are summed in float64, in an order that depends on the row alone: the same bits in
     any batch and for any number of threads. One pass without a copy, where torch makes one in float64. For ``"l2"``
-    squares are summed as they are: of float64, entries smaller than 1.5e-154 count as zeros, and a row longer than
-    1.3e154 as infinitely long.
+    squares are summed as they are: of float64, entries below 1.5e-154 lose digits or count as zeros, and a row beyond
+    1.3e154 is infinitely long.
 
     Args:
         values: ``[N, ...]``; float16, bfloat16, float32 or float64.
