@@ -15,6 +15,8 @@ NO_GRADIENT = (
     "can follow (detach, no_grad, or a step such as argmax)."
 )
 
+_NO_CHANGE = nullcontext()
+
 
 def graphs() -> AbstractContextManager[object]:
     """Where autograd records, whatever the caller's mode.
@@ -27,7 +29,7 @@ def graphs() -> AbstractContextManager[object]:
     True False
     """
     if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
-        return nullcontext()
+        return _NO_CHANGE
     modes = ExitStack()
     modes.enter_context(torch.inference_mode(False))
     modes.enter_context(torch.enable_grad())

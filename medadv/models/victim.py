@@ -251,7 +251,7 @@ class Victim:
     def check_arguments(self, images: Tensor, targets: Tensor) -> None:
         """What `check` can refuse without asking the module."""
         self._check_images(images)
-        self.task.check_targets(targets, len(images))
+        self.task.check_targets(targets, images.shape[0])
         self._check_devices(images, targets)
 
     def clean_look(self, images: Tensor, targets: Tensor, layers: Sequence[str]) -> tuple[Tensor, Features]:
@@ -362,7 +362,7 @@ class Victim:
     def _judged(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The logits of outputs that can be such."""
         seen = outputs.detach()
-        self.task.check_outputs(seen, len(targets))
+        self.task.check_outputs(seen, targets.shape[0])
         if not all_finite(seen):
             raise ValueError("the model must return finite logits, got NaN or infinity for images inside the bounds.")
         logits = self.task.logits(outputs)
@@ -373,14 +373,15 @@ class Victim:
 
 def _parts(module: nn.Module) -> list[nn.Module]:
     """A module and all its parts, each once, as `modules` gives them; that spends most of its time on names."""
-    parts, known, waiting = [], set(), [module]
+    parts: dict[int, nn.Module] = {}
+    waiting: list[nn.Module | None] = [module]
     while waiting:
         part = waiting.pop()
-        if id(part) not in known:
-            known.add(id(part))
-            parts.append(part)
-            waiting.extend(child for child in reversed(part._modules.values()) if child is not None)
-    return parts
+        if part is not None and id(part) not in parts:
+            parts[id(part)] = part
+            if part._modules:  # most have none
+                waiting.extend(reversed(part._modules.values()))
+    return list(parts.values())
 
 
 def _parameters(parts: list[nn.Module]) -> Iterator[Tensor]:

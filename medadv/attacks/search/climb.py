@@ -334,16 +334,17 @@ class _Steps:
         self, images: Tensor, parameters: Parameters, own: Parameters | None, value: Tensor, slope: Slope, draw: Draw
     ) -> tuple[Parameters, Tensor | None]:
         """The next parameters, and the images made of them where these come with the step."""
-        project = partial(self._perturbation.project, images, bounds=self._bounds)
+        project = self._perturbation.project
         if isinstance(self._ascent, AdaptiveAscent):
             gradients = self._estimate(parameters, own, images, slope, draw)
-            return self._ascent.move(parameters, gradients, value, project), None
+            inside = partial(project, images, bounds=self._bounds)
+            return self._ascent.move(parameters, gradients, value, inside), None
         where = self._ascent.ahead(parameters) if self._nesterov else parameters
         gradients = self._estimate(where, own, images, slope, draw)
         if self._fused_step is not None:
             followed = self._ascent.followed(gradients)
             return self._fused_step(images, parameters, followed, self._ascent.lengths, self._bounds)
-        return project(self._ascent.move(parameters, gradients)), None
+        return project(images, self._ascent.move(parameters, gradients), self._bounds), None
 
     def keep(self, rows: Tensor) -> None:
         self._estimate.keep(rows)

@@ -60,6 +60,8 @@ class Estimate:
             Tensors of the names and shapes of `parameters`.
         """
         gradients = self._over_views(parameters, own, images, slope, draw)
+        if not (self.gradient.neighbours or self.gradient.translation):
+            return gradients
         tuned = _sum(gradients, self._variance)
         if self.gradient.neighbours:
             around = self._around(parameters, images, slope, draw)
