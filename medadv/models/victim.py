@@ -295,6 +295,8 @@ class Victim:
         return outputs
 
     def _normalise(self, images: Tensor) -> Tensor:
+        if self.mean is None and self.std is None:
+            return images
         shape = (1, -1, *[1] * (images.ndim - 2))
         if self.mean is not None:
             images = images - images.new_tensor(self.mean).reshape(shape)
