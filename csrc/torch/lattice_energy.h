@@ -13,14 +13,15 @@ namespace medadv {
 template <typename Backend>
 std::tuple<Tensor, Tensor> lattice_energy(const char* op, LatticeEnergy kind, const Tensor& lattice,
                                           std::vector<double> spacing) {
-  check(lattice.dim() == 4 || lattice.dim() == 5, op, ": lattice must be [N, K, Gy, Gx] or [N, K, Gz, Gy, Gx], got ",
+  constexpr const char* name = "field";  // as callers know the lattice
+  check(lattice.dim() == 4 || lattice.dim() == 5, op, ": ", name, " must be [N, K, Gy, Gx] or [N, K, Gz, Gy, Gx], got ",
         text(shape(lattice)));
-  check_floating(op, "lattice", lattice);
+  check_floating(op, name, lattice);
   check(int64_t(spacing.size()) == lattice.dim() - 2, op, ": spacing must have one length per axis, ",
         lattice.dim() - 2, ", got ", spacing.size());
   for (const double length : spacing)
     check(length > 0 && std::isfinite(length), op, ": spacing must be positive and finite, got ", text(spacing));
-  const Lattice g = lattice_over(op, lattice, std::vector<int64_t>(spacing.size(), 1));
+  const Lattice g = lattice_over(op, lattice, std::vector<int64_t>(spacing.size(), 1), name);
   check_planes(op, g, lattice.size(0) * lattice.size(1));
   spacing.insert(spacing.begin(), 3 - spacing.size(), 1.0);
 
@@ -29,7 +30,7 @@ std::tuple<Tensor, Tensor> lattice_energy(const char* op, LatticeEnergy kind, co
   Tensor gradient = new_sums(c, shape(c));
   Tensor energy = make_zeros(c, {c.size(0), c.size(1)}, ScalarType::Double);
   if (!empty(c))
-    dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
+    dispatch_floating(op, name, c.scalar_type(), [&]<typename S>() {
       Backend::template lattice_energy<S>(scope, kind, g, spacing.data(), c.size(0) * c.size(1), c.const_data_ptr<S>(),
                                           energy.mutable_data_ptr<double>(), gradient.mutable_data_ptr<S>());
     });

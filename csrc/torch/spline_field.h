@@ -8,11 +8,12 @@
 
 namespace medadv {
 
-inline Lattice check_spline_field(const char* op, const Tensor& lattice, const std::vector<int64_t>& size) {
+inline Lattice check_spline_field(const char* op, const Tensor& lattice, const std::vector<int64_t>& size,
+                                  const char* name = "lattice") {
   check(size.size() == 2 || size.size() == 3, op, ": size must be [H, W] or [D, H, W], got ", text(size));
   for (const int64_t n : size) check(n >= 0, op, ": size must not be negative, got ", text(size));
-  check_floating(op, "lattice", lattice);
-  const Lattice g = lattice_over(op, lattice, size);
+  check_floating(op, name, lattice);
+  const Lattice g = lattice_over(op, lattice, size, name);
   check_planes(op, g, lattice.size(0) * lattice.size(1));
   return g;
 }

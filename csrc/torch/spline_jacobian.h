@@ -11,6 +11,7 @@
 namespace medadv {
 
 struct DisplacementLattice {
+  static constexpr const char* name = "displacement";  // as callers know it
   Lattice g;
   std::vector<double> h;              // lengths of a voxel along depth, height, width
   std::vector<int64_t> determinants;  // shape of their tensor, [N, *S]
@@ -19,10 +20,10 @@ struct DisplacementLattice {
 inline DisplacementLattice check_displacement_lattice(const char* op, const Tensor& lattice,
                                                       const std::vector<int64_t>& size,
                                                       std::vector<double> voxel_size) {
-  const Lattice g = check_spline_field(op, lattice, size);
+  const Lattice g = check_spline_field(op, lattice, size, DisplacementLattice::name);
   const int64_t axes = int64_t(size.size());
-  check(lattice.size(1) == axes, op, ": lattice must have one component per axis of the image, ", axes, ", got ",
-        lattice.size(1));
+  check(lattice.size(1) == axes, op, ": ", DisplacementLattice::name,
+        " must have one component per axis of the image, ", axes, ", got ", lattice.size(1));
   for (const int64_t n : size) check(n >= 2, op, ": size must be at least 2 along every axis, got ", text(size));
   std::vector<int64_t> determinants{lattice.size(0)};
   determinants.insert(determinants.end(), size.begin(), size.end());
@@ -50,7 +51,7 @@ Tensor spline_jacobian_determinant(const Tensor& lattice, std::vector<int64_t> s
   const Tensor c = make_contiguous(lattice);
   Tensor out = new_output(c, d.determinants);
   if (empty(out)) return out;
-  dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
+  dispatch_floating(op, DisplacementLattice::name, c.scalar_type(), [&]<typename S>() {
     with_slopes<Arithmetic<S>>(op, d, [&](const auto& slopes) {
       Backend::template spline_jacobian_determinant<Arithmetic<S>, S>(
           scope, slopes, c.size(0), c.const_data_ptr<S>(), out.mutable_data_ptr<S>());
@@ -65,7 +66,7 @@ Tensor spline_jacobian_determinant_backward(const Tensor& grad, const Tensor& la
   constexpr const char* op = "jacobian_determinant_backward";
   check(grad.dim() == lattice.dim() - 1 && grad.size(0) == lattice.size(0), op, ": grad must be [N, *S], got ",
         text(shape(grad)));
-  check_like(op, "grad", grad, "lattice", lattice);
+  check_like(op, "grad", grad, DisplacementLattice::name, lattice);
   std::vector<int64_t> size = shape(grad);
   size.erase(size.begin());
   const DisplacementLattice d = check_displacement_lattice(op, lattice, size, std::move(voxel_size));
@@ -73,7 +74,7 @@ Tensor spline_jacobian_determinant_backward(const Tensor& grad, const Tensor& la
   const Tensor c = make_contiguous(lattice), r = make_contiguous(grad);
   Tensor gradient = make_empty(c, shape(c));
   if (empty(c)) return gradient;
-  dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
+  dispatch_floating(op, DisplacementLattice::name, c.scalar_type(), [&]<typename S>() {
     with_slopes<Arithmetic<S>>(op, d, [&](const auto& slopes) {
       Backend::template spline_jacobian_gradient<Arithmetic<S>, S>(
           scope, slopes, c.size(0), r.const_data_ptr<S>(), c.const_data_ptr<S>(), gradient.mutable_data_ptr<S>());
@@ -95,7 +96,7 @@ Tensor folding_of_lattice(const Tensor& lattice, const std::vector<int64_t>& siz
   const bool wide = c.scalar_type() == ScalarType::Double;
   if (gradient) *gradient = make_empty(c, shape(c), wide ? ScalarType::Double : ScalarType::Float);
   if (empty(c)) return penalty;
-  dispatch_floating(op, "lattice", c.scalar_type(), [&]<typename S>() {
+  dispatch_floating(op, DisplacementLattice::name, c.scalar_type(), [&]<typename S>() {
     using T = Arithmetic<S>;
     with_slopes<T>(op, d, [&](const auto& slopes) {
       Backend::template spline_folding_penalty<T, S>(scope, slopes, c.size(0), threshold, c.const_data_ptr<S>(),

@@ -169,8 +169,8 @@ def test_units_of_length_change_the_energy_by_their_power(axes, exponent):
         ),
         ((sample((4, 4)), (5, 5), (1.0, 1e103)), "the cube of a cell's length and its inverse finite, got \\(1.0, 1e"),
         ((sample((4, 4)), (5, 5), 1e-104), "the cube of a cell's length and its inverse finite, got 1e-104$"),
-        ((sample((4, 4))[..., :3], (5, 5)), "at least 4 control points"),
-        ((sample((4, 4)).int(), (5, 5)), "float16, bfloat16, float32 or float64"),
+        ((sample((4, 4))[..., :3], (5, 5)), "field must have at least 4 control points"),
+        ((sample((4, 4)).int(), (5, 5)), "field must be float16, bfloat16, float32 or float64"),
     ],
 )
 def test_bad_arguments_get_one_sentence(args, sentence):

@@ -303,16 +303,16 @@ def test_what_is_not_finite_is_not_hidden(device):
     ("lattice", "size", "voxel", "sentence"),
     [
         (sample((4, 4)), (5,), 1.0, "size must be \\[H, W\\] or \\[D, H, W\\], got \\[5\\]"),
-        (sample((4, 4)), (5, 5, 5), 1.0, "lattice must be \\[N, K, Gz, Gy, Gx\\]"),
-        (sample((4, 4))[:, :1], (5, 5), 1.0, "lattice must have one component per axis of the image, 2, got 1"),
+        (sample((4, 4)), (5, 5, 5), 1.0, "displacement must be \\[N, K, Gz, Gy, Gx\\]"),
+        (sample((4, 4))[:, :1], (5, 5), 1.0, "displacement must have one component per axis of the image, 2, got 1"),
         (sample((4, 4)), (5, 1), 1.0, "size must be at least 2 along every axis, got \\[5, 1\\]"),
         (sample((4, 4)), (5, 0), 1.0, "size must be at least 2 along every axis, got \\[5, 0\\]"),
-        (sample((4, 4))[..., :3], (5, 5), 1.0, "at least 4 control points"),
+        (sample((4, 4))[..., :3], (5, 5), 1.0, "displacement must have at least 4 control points"),
         (sample((4, 4)), (5, 5), (1.0,), "voxel_size must have one length per axis, 2, got 1"),
         (sample((4, 4)), (5, 5), -1.0, "voxel_size must be positive"),
         (sample((4, 4)), (5, 5), (1.0, 5e-324), "voxel_size must make the factors of derivatives finite in float64"),
         (sample((4, 4)).float(), (5, 5), 1e-40, "factors of derivatives finite in float32, got a factor of 2.5e\\+39$"),
-        (sample((4, 4)).int(), (5, 5), 1.0, "float16, bfloat16, float32 or float64"),
+        (sample((4, 4)).int(), (5, 5), 1.0, "displacement must be float16, bfloat16, float32 or float64"),
     ],
 )
 def test_bad_arguments_get_one_sentence(function, lattice, size, voxel, sentence):
