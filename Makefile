@@ -46,8 +46,8 @@ bench-peers: .venv-peers/ready
 	.venv-peers/bin/python -m benchmarks.compare $(COMPARE)
 
 bench-attacks: .venv-attacks/ready
-	.venv-attacks/bin/python -m benchmarks.compare_attacks --only "digits and 32" --name attacks-cpu-1-thread
-	.venv-attacks/bin/python -m benchmarks.compare_attacks --only "digits and 64" --name attacks-64-cpu-1-thread
+	.venv-attacks/bin/python -m benchmarks.compare_attacks --keep-memory --only "digits and 32" --name attacks-cpu-1-thread
+	.venv-attacks/bin/python -m benchmarks.compare_attacks --keep-memory --only "digits and 64" --name attacks-64-cpu-1-thread
 	.venv-attacks/bin/python -m benchmarks.attack_times
 	.venv-attacks/bin/python -m benchmarks.parity --save
 	.venv-attacks/bin/python -m benchmarks.query_curves --save
