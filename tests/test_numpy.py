@@ -413,7 +413,10 @@ def polynomial(control=None, **words):
         (lambda: mnp.total_variation(FLOW, 0.0), "voxel_size must be positive and finite"),
         (lambda: mnp.folding_penalty(IMAGE), "displacement must be \\[N, 2, H, W\\]"),
         (lambda: mnp.folding_penalty(MOVES, (1, 9)), "folding_penalty: size must be at least 2 along every axis"),
-        (lambda: mnp.jacobian_determinant(LATTICE, (8, 9)), "displacement must have one component per axis of the image, 2"),
+        (
+            lambda: mnp.jacobian_determinant(LATTICE, (8, 9)),
+            "displacement must have one component per axis of the image, 2",
+        ),
         (lambda: mnp.spline_field(MOVES, (8, 9), (1, 2)), "derivative must be of order 0 to 2 in all"),
         (lambda: mnp.spline_field(MOVES, (8, 9), (1, 0), -1.0), "voxel_size must be positive and finite"),
         (lambda: mnp.compose(IMAGE, IMAGE), "compose: outer must be \\[N, 2, H, W\\] or .*got \\[2, 3, 8, 9\\]"),
