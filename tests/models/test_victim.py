@@ -42,6 +42,12 @@ def test_logits_are_those_of_the_module():
     assert torch.equal(Victim(net)(images()), net(images()))
 
 
+def test_a_module_may_lack_a_part():
+    net = linear()
+    net[1].register_module("norm", None)
+    Victim(net).check(images(), targets())
+
+
 def test_normalises_in_image_units_per_channel():
     net = linear(pixels=12)
     x = -1000 + 3000 * images(channels=3, size=(2, 2))
@@ -181,6 +187,7 @@ def test_a_label_without_a_class_is_found():
 
 
 LOGITS = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+SURE = torch.eye(3)[torch.arange(len(LOGITS)) % 3]  # probabilities of 0 and 1
 
 
 @pytest.mark.parametrize(
@@ -189,6 +196,7 @@ LOGITS = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
         (LOGITS.softmax(1), "multiclass", ValueError, "must return logits, .* remove the final softmax"),
         (LOGITS.softmax(1).bfloat16(), "multiclass", ValueError, "remove the final softmax"),
         (LOGITS[:, :2].softmax(1), "binary", ValueError, "remove the final softmax"),
+        (SURE, "multiclass", ValueError, "remove the final softmax"),
         (LOGITS[:, :1].sigmoid(), "binary", ValueError, "remove the final sigmoid"),
         (LOGITS[:, 0].sigmoid(), "binary", ValueError, "remove the final sigmoid"),
         (LOGITS[:, :1], "multiclass", ValueError, 'at least 2 logits, got 1: say task="binary"'),
@@ -206,7 +214,11 @@ def test_wrong_outputs(outputs, task, error, words):
         Victim(Fixed(outputs).eval(), task=task).check(images(20), targets(20, 2))
 
 
-@pytest.mark.parametrize("outputs", [LOGITS.log_softmax(1), LOGITS.abs(), LOGITS.softmax(1) - 0.5])
+# Rows that sum to 1, of which only the first looks like probabilities.
+SUMS = torch.cat([SURE[:1], torch.tensor([[1.5, -0.75, 0.25]]).expand(len(SURE) - 1, 3)])
+
+
+@pytest.mark.parametrize("outputs", [LOGITS.log_softmax(1), LOGITS.abs(), LOGITS.softmax(1) - 0.5, SUMS])
 def test_outputs_that_only_resemble_probabilities_pass(outputs):
     Victim(Fixed(outputs).eval()).check(images(20), targets(20))
 
