@@ -50,6 +50,7 @@ class Tensor {
 
   int64_t dim() const { return int64_t(shape_.size()); }
   int64_t size(int64_t d) const { return shape_[size_t(d)]; }
+  const std::vector<int64_t>& sizes() const { return shape_; }
   int64_t numel() const {
     int64_t count = 1;
     for (const int64_t n : shape_) count *= n;

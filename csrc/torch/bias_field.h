@@ -29,7 +29,7 @@ inline Lattice check_gain_lattice(const char* op, const Tensor& lattice, const T
 
 inline BiasFieldShapes check_bias_field(const char* op, const Tensor& image, const Tensor& lattice) {
   check(image.dim() == 4 || image.dim() == 5, op, ": image must be [N, C, H, W] or [N, C, D, H, W], got ",
-        text(shape(image)));
+        text(image.sizes()));
   check_floating(op, "image", image);
   const Lattice g = check_gain_lattice(op, lattice, image);
   const int64_t per_knot = lattice.size(1) == 1 ? image.size(1) : 1;

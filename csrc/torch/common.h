@@ -49,9 +49,8 @@ Listed<Sizes> text(const Sizes& sizes) {
 }
 
 inline std::vector<int64_t> shape(const Tensor& t) {
-  std::vector<int64_t> sizes;
-  for (int64_t d = 0; d < t.dim(); ++d) sizes.push_back(t.size(d));
-  return sizes;
+  const auto& sizes = t.sizes();
+  return {sizes.begin(), sizes.end()};
 }
 
 // Calls f.operator()<S>() with the storage type of a floating dtype.
@@ -77,15 +76,16 @@ inline void check_floating(const char* op, const char* argument, const Tensor& t
 }
 
 inline void check_like(const char* op, const char* name, const Tensor& t, const char* other_name, const Tensor& other) {
-  check(t.scalar_type() == other.scalar_type(), op, ": ", name, " must have the dtype of ", other_name, ", ",
-        torch::headeronly::toString(other.scalar_type()), ", got ", torch::headeronly::toString(t.scalar_type()));
+  const ScalarType type = t.scalar_type(), wanted = other.scalar_type();
+  check(type == wanted, op, ": ", name, " must have the dtype of ", other_name, ", ",
+        torch::headeronly::toString(wanted), ", got ", torch::headeronly::toString(type));
   check(t.device() == other.device(), op, ": ", name, " must be on the device of ", other_name);
 }
 
 inline void check_same_shape(const char* op, const char* name, const Tensor& t, const char* other_name,
                              const Tensor& other) {
-  check(shape(t) == shape(other), op, ": ", name, " must have the shape of ", other_name, ", ", text(shape(other)),
-        ", got ", text(shape(t)));
+  check(t.sizes() == other.sizes(), op, ": ", name, " must have the shape of ", other_name, ", ", text(other.sizes()),
+        ", got ", text(t.sizes()));
   check_like(op, name, t, other_name, other);
 }
 
@@ -117,12 +117,12 @@ inline void check_planes(const char* op, const Lattice& g, int64_t channels) {
 // Voxels of an image [N, C, (D,) H, W].
 inline Volume volume_of(const char* op, const char* name, const Tensor& image) {
   check(image.dim() == 4 || image.dim() == 5, op, ": ", name, " must be [N, C, H, W] or [N, C, D, H, W], got ",
-        text(shape(image)));
+        text(image.sizes()));
   check_floating(op, name, image);
   int32_t size[3] = {1, 1, 1};
   for (int64_t d = 2; d < image.dim(); ++d) {
     check(image.size(d) <= std::numeric_limits<int32_t>::max(), op, ": ", name,
-          " must have fewer than 2^31 voxels along every axis, got ", text(shape(image)));
+          " must have fewer than 2^31 voxels along every axis, got ", text(image.sizes()));
     size[d + 3 - image.dim()] = int32_t(image.size(d));
   }
   const int64_t limit = std::numeric_limits<int32_t>::max(), depth = std::max(1, size[0]);

@@ -39,7 +39,7 @@ inline void check_scale(const char* op, const Tensor& grad, const std::vector<in
   check(grad.scalar_type() == ScalarType::Double, op, ": grad must be float64, got ",
         torch::headeronly::toString(grad.scalar_type()));
   check(grad.device() == other.device(), op, ": grad must be on the device of ", other_name);
-  check(shape(grad) == expected, op, ": grad must be ", text(expected), ", got ", text(shape(grad)));
+  check(shape(grad) == expected, op, ": grad must be ", text(expected), ", got ", text(grad.sizes()));
 }
 
 // The energy [N, K].

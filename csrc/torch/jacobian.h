@@ -18,7 +18,7 @@ struct Displacement {
 inline Displacement check_displacement(const char* op, const Tensor& displacement, std::vector<double> voxel_size) {
   const int64_t axes = displacement.dim() - 2;
   check((axes == 2 || axes == 3) && displacement.size(1) == axes, op,
-        ": displacement must be [N, 2, H, W] or [N, 3, D, H, W], got ", text(shape(displacement)));
+        ": displacement must be [N, 2, H, W] or [N, 3, D, H, W], got ", text(displacement.sizes()));
   Displacement d{volume_of(op, "displacement", displacement), voxel_lengths(op, std::move(voxel_size), axes),
                  {displacement.size(0)}};
   for (int64_t a = 0; a < axes; ++a) d.determinants.push_back(std::max<int64_t>(0, displacement.size(a + 2) - 1));
@@ -75,7 +75,7 @@ Tensor jacobian_determinant_backward(const Tensor& grad, const Tensor& displacem
   constexpr const char* op = "jacobian_determinant_backward";
   const Displacement d = check_displacement(op, displacement, std::move(voxel_size));
   check_like(op, "grad", grad, "displacement", displacement);
-  check(shape(grad) == d.determinants, op, ": grad must be ", text(d.determinants), ", got ", text(shape(grad)));
+  check(shape(grad) == d.determinants, op, ": grad must be ", text(d.determinants), ", got ", text(grad.sizes()));
   const Tensor g = make_contiguous(grad);
   return jacobian_gradient<Backend>(op, d, displacement,
                                     [&]<typename S>() { return GivenForce<S>{g.const_data_ptr<S>()}; });

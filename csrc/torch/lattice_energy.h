@@ -15,7 +15,7 @@ std::tuple<Tensor, Tensor> lattice_energy(const char* op, LatticeEnergy kind, co
                                           std::vector<double> spacing) {
   constexpr const char* name = "field";  // as callers know the lattice
   check(lattice.dim() == 4 || lattice.dim() == 5, op, ": ", name, " must be [N, K, Gy, Gx] or [N, K, Gz, Gy, Gx], got ",
-        text(shape(lattice)));
+        text(lattice.sizes()));
   check_floating(op, name, lattice);
   check(int64_t(spacing.size()) == lattice.dim() - 2, op, ": spacing must have one length per axis, ",
         lattice.dim() - 2, ", got ", spacing.size());

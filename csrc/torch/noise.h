@@ -107,7 +107,7 @@ Tensor unit_step(const Tensor& image, const Tensor& noise, const Tensor& gradien
   check_ball_norm(op, norm);
   const Rows rows = rows_of(op, "image", image);
   check(radius.scalar_type() == ScalarType::Double && radius.dim() == 1 && radius.size(0) == rows.count, op,
-        ": radius must be [", rows.count, "] float64, one number per row, got ", text(shape(radius)), " ",
+        ": radius must be [", rows.count, "] float64, one number per row, got ", text(radius.sizes()), " ",
         torch::headeronly::toString(radius.scalar_type()));
   check(radius.device() == image.device(), op, ": radius must be on the device of image");
   const typename Backend::Scope scope(image);

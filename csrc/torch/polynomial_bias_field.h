@@ -60,7 +60,7 @@ inline PolynomialCall check_polynomial(const char* op, const char* name, const T
   check(s.warp >= 0 && s.warp <= 2, op, ": warp must be 0, 1 or 2, got ", s.warp);
   const PolynomialShape polynomial{int32_t(s.degree), int32_t(axes)};
   check(coefficients.dim() == 3 && coefficients.size(2) == polynomial.terms(), op, ": coefficients must be [N, K, ",
-        polynomial.terms(), "] for degree ", s.degree, " and ", axes, " axes, got ", text(shape(coefficients)));
+        polynomial.terms(), "] for degree ", s.degree, " and ", axes, " axes, got ", text(coefficients.sizes()));
   check_like(op, "coefficients", coefficients, name, image);
   check(coefficients.size(0) == image.size(0), op, ": coefficients must have one entry per image, ", image.size(0),
         ", got ", coefficients.size(0));
@@ -72,7 +72,7 @@ inline PolynomialCall check_polynomial(const char* op, const char* name, const T
   check(s.weights.dim() == 3 && s.weights.size(0) == image.size(0) && s.weights.size(1) == axes &&
             s.weights.size(2) == motion.rows(),
         op, ": control must have one entry per image and one component per axis, ", image.size(0), " and ", axes,
-        ", got ", text(shape(s.weights)));
+        ", got ", text(s.weights.sizes()));
   check(s.weights.scalar_type() == arithmetic, op, ": weights must be ", torch::headeronly::toString(arithmetic),
         ", got ", torch::headeronly::toString(s.weights.scalar_type()));
   check(s.weights.device() == image.device(), op, ": control must be on the device of ", name);

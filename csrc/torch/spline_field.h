@@ -73,7 +73,7 @@ template <typename Backend, typename Differentiate>
 Tensor sum_forces(const char* op, const Tensor& grad, const std::vector<int64_t>& knots,
                   const Differentiate& differentiate) {
   check(grad.dim() == 4 || grad.dim() == 5, op, ": grad must be [N, K, H, W] or [N, K, D, H, W], got ",
-        text(shape(grad)));
+        text(grad.sizes()));
   check_floating(op, "grad", grad);
   std::vector<int64_t> size = shape(grad), lattice_shape{grad.size(0), grad.size(1)};
   size.erase(size.begin(), size.begin() + 2);

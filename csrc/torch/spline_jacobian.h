@@ -65,7 +65,7 @@ template <typename Backend>
 Tensor spline_jacobian_determinant_backward(const Tensor& grad, const Tensor& lattice, std::vector<double> voxel_size) {
   constexpr const char* op = "jacobian_determinant_backward";
   check(grad.dim() == lattice.dim() - 1 && grad.size(0) == lattice.size(0), op, ": grad must be [N, *S], got ",
-        text(shape(grad)));
+        text(grad.sizes()));
   check_like(op, "grad", grad, DisplacementLattice::name, lattice);
   std::vector<int64_t> size = shape(grad);
   size.erase(size.begin());

@@ -42,7 +42,7 @@ inline void check_noise(const char* op, const Tensor& noise, const Tensor& image
   std::vector<int64_t> shared = shape(image);
   shared[1] = 1;
   check(shape(noise) == shape(image) || shape(noise) == shared, op, ": noise must have the shape of image, ",
-        text(shape(image)), ", or one channel for all, got ", text(shape(noise)));
+        text(image.sizes()), ", or one channel for all, got ", text(noise.sizes()));
   check_like(op, "noise", noise, "image", image);
 }
 

@@ -14,7 +14,7 @@ inline constexpr const char* kInterpolations[] = {"nearest", "linear", "cubic"};
 inline Sampling check_sampling(const char* op, const char* name, const Tensor& like, int64_t interpolation,
                                int64_t padding) {
   check(like.dim() == 4 || like.dim() == 5, op, ": ", name, " must be [N, C, H, W] or [N, C, D, H, W], got ",
-        text(shape(like)));
+        text(like.sizes()));
   check(interpolation >= 0 && interpolation < 3, op, ": interpolation must be 0, 1 or 2, got ", interpolation);
   check(padding >= 0 && padding < 3, op, ": padding must be 0, 1 or 2, got ", padding);
   std::vector<int64_t> size = shape(like);
@@ -60,7 +60,7 @@ inline void check_displacement(const char* op, const Tensor& displacement, const
   std::vector<int64_t> expected{s.images, s.axes, s.z, s.y, s.x};
   if (s.axes == 2) expected.erase(expected.begin() + 2);
   check(shape(displacement) == expected, op, ": displacement must be ", text(expected),
-        ", one component per axis of the image, got ", text(shape(displacement)));
+        ", one component per axis of the image, got ", text(displacement.sizes()));
 }
 
 // Calls f.operator()<T, D, S>() for an image of labels or of numbers; labels go by their size.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medadv.detectors.detector import Detector, described, excess
 from medadv.models.features import tapped
-from medadv.models.task import Task
+from medadv.models.task import Task, finite_range
 from medadv.models.victim import Victim
 
 
@@ -112,6 +112,7 @@ class Guarded:
 
     def check_outputs(self, outputs: Tensor, count: int) -> None:
         self.task.check_outputs(outputs[:, :-1], count)
+        finite_range(outputs[:, -1])
 
     def check_targets(self, targets: Tensor, count: int) -> None:
         self.task.check_targets(targets, count)

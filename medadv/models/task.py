@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -26,7 +27,7 @@ class Task(Protocol):
         ...
 
     def check_outputs(self, outputs: Tensor, count: int) -> None:
-        """Raise if `outputs` cannot be the logits of `count` images."""
+        """Raise if `outputs` cannot be the logits of `count` images, or are not finite (see `finite_range`)."""
         ...
 
     def check_targets(self, targets: Tensor, count: int) -> None:
@@ -81,7 +82,8 @@ class _OneLabel:
             )
 
     def check_labels(self, targets: Tensor, num_classes: int) -> None:
-        low, high = (int(bound) for bound in targets.aminmax())
+        extremes = targets.aminmax()
+        low, high = int(extremes.min), int(extremes.max)
         if low < 0 or high >= num_classes:
             wrong = low if low < 0 else high
             raise NoSuchClassError(wrong, num_classes, row=targets.tolist().index(wrong))
@@ -204,8 +206,28 @@ TASKS: dict[str, type[Multiclass] | type[Binary] | type[Multilabel]] = {
 }
 
 
+def finite_range(outputs: Tensor) -> tuple[float, float]:
+    """The lowest and the highest output of a model.
+
+    Args:
+        outputs: [...], at least one, without a graph.
+
+    Raises:
+        ValueError: NaN or infinity among them.
+
+    >>> finite_range(torch.tensor([[0.5, -2.0]]))
+    (-2.0, 0.5)
+    """
+    extremes = outputs.aminmax()  # NaN goes through
+    lowest, highest = float(extremes.min), float(extremes.max)
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        raise ValueError("the model must return finite logits, got NaN or infinity for images inside the bounds.")
+    return lowest, highest
+
+
 def _refuse_sigmoid(outputs: Tensor) -> None:
-    if outputs.numel() >= _OUTPUTS_TO_JUDGE and bool(((outputs >= 0) & (outputs <= 1)).all()):
+    lowest, highest = finite_range(outputs)
+    if outputs.numel() >= _OUTPUTS_TO_JUDGE and lowest >= 0 and highest <= 1:
         raise ValueError(
             f"the model must return logits, but its outputs for all {len(outputs)} images lie in [0, 1] "
             "like probabilities: remove the final sigmoid."
@@ -213,8 +235,8 @@ def _refuse_sigmoid(outputs: Tensor) -> None:
 
 
 def _refuse_probabilities(outputs: Tensor) -> None:
-    # The first image settles it for nearly every model.
-    if min(outputs[0].tolist()) < 0 or float(outputs.amin()) < 0:
+    lowest, _ = finite_range(outputs)
+    if lowest < 0:
         return
     # Check C1 of the evaluation contract, AutoAttack's check_range_output; half types cannot sum to one so closely.
     tolerance = 1e-5 if outputs.dtype in (torch.float32, torch.float64) else 1e-2

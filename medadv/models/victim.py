@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from itertools import chain
 from typing import Any, TypeVar
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from medadv import _arguments
-from medadv._finite import all_finite
 from medadv._graph import without_graph
 from medadv.models.features import Features, tapped
 from medadv.models.task import TASKS, Task
@@ -317,7 +316,8 @@ class Victim:
             raise ValueError(f"images must not be empty, got shape {list(images.shape)}.")
         low, high = self.bounds
         # NaN goes through. One pass over the images, where comparing each voxel takes eight.
-        lowest, highest = (float(extreme) for extreme in without_graph(images).aminmax())
+        extremes = without_graph(images).aminmax()
+        lowest, highest = float(extremes.min), float(extremes.max)
         if not (math.isfinite(lowest) and math.isfinite(highest)):
             raise ValueError("images must be finite, got NaN or infinity.")
         # A bound between two float32 is the nearer of them; no float32 beyond that one is inside the bound itself.
@@ -338,7 +338,7 @@ class Victim:
             where = f"its part {name!r}" if name else "it"
             raise ValueError(f"the model must be in eval() mode, but {where} is in training mode.")
         self._parameter = _number_type(parts)
-        first = next(chain(_parameters(parts), _buffers(parts)), None)
+        first = _first_tensor(parts) if self._parameter is _FLOAT32 else self._parameter
         if first is not None and first.device != images.device:
             raise ValueError(f"images must be on the device of the model, {first.device}, got {images.device}.")
 
@@ -363,10 +363,7 @@ class Victim:
 
     def _judged(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The logits of outputs that can be such."""
-        seen = outputs.detach()
-        self.task.check_outputs(seen, targets.shape[0])
-        if not all_finite(seen):
-            raise ValueError("the model must return finite logits, got NaN or infinity for images inside the bounds.")
+        self.task.check_outputs(outputs.detach(), targets.shape[0])
         logits = self.task.logits(outputs)
         self.num_classes = logits.shape[1]
         self.task.check_labels(targets, self.num_classes)
@@ -386,17 +383,20 @@ def _parts(module: nn.Module) -> list[nn.Module]:
     return list(parts.values())
 
 
-def _parameters(parts: list[nn.Module]) -> Iterator[Tensor]:
-    return (tensor for part in parts for tensor in part._parameters.values() if tensor is not None)
-
-
-def _buffers(parts: list[nn.Module]) -> Iterator[Tensor]:
-    return (tensor for part in parts for tensor in part._buffers.values() if tensor is not None)
-
-
 def _number_type(parts: list[nn.Module]) -> Tensor:
     """A tensor of the type that the module computes in."""
-    return next((tensor for tensor in _parameters(parts) if tensor.is_floating_point()), _FLOAT32)
+    for part in parts:
+        for tensor in part._parameters.values():
+            if tensor is not None and tensor.is_floating_point():
+                return tensor
+    return _FLOAT32
+
+
+def _first_tensor(parts: list[nn.Module]) -> Tensor | None:
+    """The first parameter, or the first buffer if there are none."""
+    parameters = (tensor for part in parts for tensor in part._parameters.values())
+    buffers = (tensor for part in parts for tensor in part._buffers.values())
+    return next((tensor for tensor in chain(parameters, buffers) if tensor is not None), None)
 
 
 def _task(task: str | Task) -> Task:

@@ -93,6 +93,16 @@ def test_the_door_is_that_of_the_classifier():
     assert guarded.task == Guarded(Multiclass())
 
 
+class Lost(Brightness):
+    def score(self, features):
+        return features["0"][:, 0] * torch.nan
+
+
+def test_a_score_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="must return finite logits, got NaN or infinity"):
+        GuardedVictim(Victim(network()), Lost()).check(images(), torch.zeros(8, dtype=torch.int64))
+
+
 def test_wrong_arguments():
     with pytest.raises(TypeError, match="victim must be a Victim, got Sequential"):
         GuardedVictim(network(), Brightness())

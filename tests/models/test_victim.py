@@ -188,6 +188,7 @@ def test_a_label_without_a_class_is_found():
 
 LOGITS = torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
 SURE = torch.eye(3)[torch.arange(len(LOGITS)) % 3]  # probabilities of 0 and 1
+NAN = LOGITS.index_fill(0, torch.tensor([11]), torch.nan)
 
 
 @pytest.mark.parametrize(
@@ -204,6 +205,15 @@ SURE = torch.eye(3)[torch.arange(len(LOGITS)) % 3]  # probabilities of 0 and 1
         (LOGITS[:, :, None], "multiclass", ValueError, r"must return logits \[20, classes\], got shape \[20, 3, 1\]"),
         (LOGITS[:7], "multiclass", ValueError, r"must return logits \[20, classes\], got shape \[7, 3\]"),
         (LOGITS / 0, "multiclass", ValueError, "must return finite logits"),
+        (NAN, "multiclass", ValueError, "must return finite logits, got NaN or infinity"),
+        (
+            LOGITS.clamp_max(0.5).masked_fill(LOGITS > 1, torch.inf),
+            "multiclass",
+            ValueError,
+            "must return finite logits",
+        ),
+        (NAN[:, :2], "binary", ValueError, "must return finite logits"),
+        (-LOGITS[:, :1].abs() / 0, "binary", ValueError, "must return finite logits"),
         ((LOGITS, LOGITS), "multiclass", TypeError, "must return one tensor of logits, got tuple"),
         ({"out": LOGITS}, "multiclass", TypeError, "must return one tensor of logits, got dict"),
         (torch.tensor(1.0), "multiclass", ValueError, "got a single number"),
@@ -214,6 +224,11 @@ def test_wrong_outputs(outputs, task, error, words):
         Victim(Fixed(outputs).eval(), task=task).check(images(20), targets(20, 2))
 
 
+def test_findings_that_are_not_finite():
+    with pytest.raises(ValueError, match="must return finite logits"):
+        Victim(Fixed(NAN).eval(), task="multilabel").check(images(20), torch.zeros(20, 3, dtype=torch.int64))
+
+
 # Rows that sum to 1, of which only the first looks like probabilities.
 SUMS = torch.cat([SURE[:1], torch.tensor([[1.5, -0.75, 0.25]]).expand(len(SURE) - 1, 3)])
 
@@ -221,6 +236,11 @@ SUMS = torch.cat([SURE[:1], torch.tensor([[1.5, -0.75, 0.25]]).expand(len(SURE) 
 @pytest.mark.parametrize("outputs", [LOGITS.log_softmax(1), LOGITS.abs(), LOGITS.softmax(1) - 0.5, SUMS])
 def test_outputs_that_only_resemble_probabilities_pass(outputs):
     Victim(Fixed(outputs).eval()).check(images(20), targets(20))
+
+
+@pytest.mark.parametrize("outputs", [LOGITS[:, :1].abs() + 0.5, -LOGITS[:, :1].abs()])
+def test_single_logits_that_only_partly_lie_between_0_and_1_pass(outputs):
+    Victim(Fixed(outputs).eval(), task="binary").check(images(20), targets(20, 2))
 
 
 def test_a_few_single_logits_between_0_and_1_pass():
@@ -244,6 +264,13 @@ def test_a_model_in_training_mode(where):
 def test_channels_that_do_not_fit_the_normalisation():
     with pytest.raises(ValueError, match="mean has 3 values, but the images have 1 channels"):
         Victim(linear(), mean=(0.1, 0.2, 0.3)).check(images(), targets())
+
+
+def test_the_device_of_a_model_without_parameters_is_that_of_its_buffers():
+    net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16, affine=False)).eval()
+    Victim(net).check(images(), targets())
+    with pytest.raises(ValueError, match="images must be on the device of the model, meta, got cpu"):
+        Victim(net.to("meta")).check(images(), targets())
 
 
 def test_another_device():
@@ -317,9 +344,10 @@ def test_compiled_modules_are_victims(compiled):
     torch.testing.assert_close(result.loss, expected.loss)
 
 
-def test_the_number_type_is_that_of_the_first_parameter_in_the_order_of_the_module():
+def test_the_number_type_is_that_of_the_first_floating_parameter_in_the_order_of_the_module():
     net = nn.Module()
+    net.counts = nn.Parameter(torch.zeros(2, dtype=torch.int64), requires_grad=False)
     net.stem = nn.Sequential(nn.Conv2d(1, 2, 3)).bfloat16()
     net.head = nn.Linear(2, 2)
-    assert Victim(net).dtype == next(net.parameters()).dtype == torch.bfloat16
+    assert Victim(net).dtype == torch.bfloat16
     assert Victim(nn.Flatten()).dtype == torch.float32

@@ -284,3 +284,10 @@ def test_the_distance_of_images_at_hand_is_that_of_their_parameters(norm):
     told = distance_of(family, x, noise, family.apply(x, noise, bounds), bounds)
     assert float(told.min()) > 0
     torch.testing.assert_close(told, family.distance(x, noise, bounds), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_a_distance_has_no_graph(norm):
+    x = images_in((0.0, 1.0), (2, 1, 4, 5), seed=0).requires_grad_()
+    noise = {"noise": noise_like(x.detach(), 0.1, seed=1).requires_grad_()}
+    assert not Additive(0.1, norm).distance(x, noise, (0.0, 1.0)).requires_grad

@@ -302,7 +302,7 @@ class Climb:
             raise ValueError(NO_GRADIENT)
         # Rows that are done weigh nothing, so that no gradient is taken for them.
         weights = torch.ones_like(value) if going is None else going.to(value.dtype)
-        gradients = torch.autograd.grad(value, list(leaves.values()), weights, allow_unused=True)
+        gradients = torch.autograd.grad((value,), tuple(leaves.values()), (weights,), allow_unused=True)
         found: Parameters = {}
         for name, gradient in zip(leaves, gradients, strict=True):
             if gradient is None:
