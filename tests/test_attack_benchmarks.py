@@ -80,6 +80,13 @@ def test_libraries_that_are_not_there_are_left_out(monkeypatch):
     assert attack_peers.attacks(Case("pgd", "linf", 20, 0.1, 2)) == {}
 
 
+def test_a_library_that_lacks_what_it_needs_is_not_left_out(tmp_path, monkeypatch):
+    (tmp_path / "torchattacks.py").write_text("import what_it_needs\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match="what_it_needs"):
+        attack_peers.attack("torchattacks", Case("pgd", "linf", 20, 0.1, 2))
+
+
 def test_the_parity_table_says_how_far_behind_the_best_a_contender_is():
     shared = {"network": "digits", "case": "pgd linf, 20", "success": 0.5, "forwards": 1, "backwards": 1, "seconds": 1}
     rows = [

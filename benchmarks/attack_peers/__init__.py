@@ -7,10 +7,11 @@ it. ``pip install -r benchmarks/requirements-attacks.txt``; a library that is no
 from __future__ import annotations
 
 import importlib
+import importlib.util
 
 from benchmarks.attack_cases import Attack, Case
 
-# Name: our module about it.
+# Name: our module about it, called as the library's package is.
 LIBRARIES = {"torchattacks": "torchattacks", "foolbox": "foolbox", "ART": "art", "adv-lib": "adv_lib"}
 
 # Those that show the changed images to the network themselves and say which of them fool it.
@@ -28,9 +29,13 @@ def attacks(case: Case) -> dict[str, Attack]:
 
 
 def attack(name: str, case: Case) -> Attack | None:
-    """The attack of one library; None where it is not installed, or does not have it."""
-    try:
-        made: Attack | None = importlib.import_module(f"benchmarks.attack_peers.{LIBRARIES[name]}").attack(case)
-    except ModuleNotFoundError:
+    """The attack of one library; None where it is not installed, or does not have it.
+
+    Raises:
+        ModuleNotFoundError: the library is installed, and something that it needs is not.
+    """
+    package = LIBRARIES[name]
+    if importlib.util.find_spec(package) is None:
         return None
+    made: Attack | None = importlib.import_module(f"benchmarks.attack_peers.{package}").attack(case)
     return made
